@@ -1,0 +1,271 @@
+"""Settings: ``wayline.toml``, then the environment, then what the caller passes; an unknown key is an error.
+
+Every default stands in ``config_template.toml`` as well, which ``wayline init`` writes; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from wayline.errors import ConfigError, shorten
+
+ENV_PREFIX = "WAYLINE_"
+
+
+@dataclass(frozen=True, slots=True)
+class TimeConfig:
+    """What "now" means."""
+
+    clock: str = "wall"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingsConfig:
+    """Where item vectors come from."""
+
+    kind: str = "hybrid"
+    dim: int = 64
+    given: str = ""
+    text_model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InterestsConfig:
+    """PinnerSage's knobs."""
+
+    window_days: float = 90.0
+    alpha: float = 0.6
+    decay_per_day: float = 0.01
+    sample: int = 3
+    max_actions: int = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalConfig:
+    """How many candidates come from where."""
+
+    per_source: int = 200
+    recent: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeConfig:
+    """Fitted or plain, and what is pinned."""
+
+    mode: str = "fit"
+    pins: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedConfig:
+    """The shape of an answer."""
+
+    limit: int = 20
+    repeat: str = "exclude"
+    diversity: float = -1.0
+    max_per_interest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Where the REST API listens and what it accepts."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_keys: tuple[str, ...] = ()
+    max_body_mb: float = 16.0
+    max_rows: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings of a workspace, resolved."""
+
+    actions: Mapping[str, float] = field(default_factory=dict)
+    time: TimeConfig = field(default_factory=TimeConfig)
+    embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
+    interests: InterestsConfig = field(default_factory=InterestsConfig)
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    feed: FeedConfig = field(default_factory=FeedConfig)
+    server: ServerConfig = field(default_factory=ServerConfig)
+
+
+CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("time", "clock"): ("wall", "log"),
+    ("embeddings", "kind"): ("text", "graph", "hybrid", "given"),
+    ("recipe", "mode"): ("fit", "plain"),
+    ("feed", "repeat"): ("exclude", "allow"),
+}
+POSITIVE = {
+    ("embeddings", "dim"), ("interests", "window_days"), ("interests", "alpha"), ("interests", "sample"),
+    ("interests", "max_actions"), ("retrieval", "per_source"), ("feed", "limit"),
+    ("server", "port"), ("server", "max_body_mb"), ("server", "max_rows"),
+}  # fmt: skip
+FREE_SECTIONS = {"actions"}  # any name, a number each
+
+
+def template() -> str:
+    """The commented ``wayline.toml`` that ``wayline init`` writes."""
+    return files("wayline").joinpath("config_template.toml").read_text("utf-8")
+
+
+def load_config(
+    path: Path | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Resolve the settings: defaults < file < environment < ``overrides``.
+
+    Parameters
+    ----------
+    path : Path, optional
+        A ``wayline.toml``; absent means defaults.
+    overrides : mapping, optional
+        ``{"section": {"key": value}}``.
+    environ : mapping, optional
+        ``WAYLINE_SECTION__KEY`` variables; ``os.environ`` if not given.
+
+    Raises
+    ------
+    ConfigError
+        If a section or key is unknown (with the nearest name), or a value has the wrong type or is out of range.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for source, layer in (
+        (str(path.name) if path else "", _read_file(path)),
+        ("the environment", _read_environ(os.environ if environ is None else environ)),
+        ("config=", overrides or {}),
+    ):
+        for section, keys in layer.items():
+            if not isinstance(keys, Mapping):
+                raise ConfigError(
+                    f"Got {section} = {shorten(keys)} in {source}, expected a section: write [{section}] above its keys.",
+                    field=section,
+                )
+            for key, value in keys.items():
+                merged.setdefault(section, {})[key] = (value, source)
+    return _build(merged)
+
+
+def _read_file(path: Path | None) -> dict[str, Any]:
+    if path is None or not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name} is not TOML ({error}): mend that line.") from None
+
+
+def _read_environ(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    out: dict[str, dict[str, Any]] = {}
+    for name, text in environ.items():
+        if name.startswith(ENV_PREFIX) and "__" in name:
+            section, _, key = name[len(ENV_PREFIX) :].lower().partition("__")
+            try:  # a TOML value (number, true, list), else the text as it is
+                value = tomllib.loads(f"v = {text}")["v"]
+            except tomllib.TOMLDecodeError:
+                value = text
+            out.setdefault(section, {})[key] = value
+    return out
+
+
+def _build(merged: Mapping[str, Mapping[str, tuple[Any, str]]]) -> Config:
+    sections = {f.name: f for f in fields(Config)}
+    built: dict[str, Any] = {}
+    for section, keys in merged.items():
+        if section not in sections:
+            source = next((s for _, s in keys.values()), "")
+            raise ConfigError(
+                f"Unknown section [{section}] in {source}, expected {_one_of(section, sections)}.",
+                field=section,
+            )
+        if section in FREE_SECTIONS:
+            built[section] = {key: _number(section, key, *pair) for key, pair in keys.items()}
+        else:
+            kind: Any = sections[section].default_factory
+            built[section] = _section(section, kind, keys)
+    return Config(**built)
+
+
+def _section(section: str, kind: Any, keys: Mapping[str, tuple[Any, str]]) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    values: dict[str, Any] = {}
+    pins: dict[str, float] = {}
+    for key, (value, source) in keys.items():
+        if key == "pins" and isinstance(value, Mapping):
+            pins |= {k: _number(section, k, v, source) for k, v in value.items()}
+        elif key in known and key != "pins":
+            values[key] = _typed(section, key, value, source, getattr(kind(), key))
+        elif section == "recipe":  # whatever else stands there pins a weight of the recipe
+            pins[key] = _number(section, key, value, source)
+        else:
+            raise ConfigError(
+                f"Unknown key {section}.{key} in {source}, expected {_one_of(key, known)}.",
+                field=f"{section}.{key}",
+            )
+    if section == "recipe":
+        values["pins"] = pins
+    return kind(**values)
+
+
+def _typed(section: str, key: str, value: Any, source: str, default: Any) -> Any:
+    name = f"{section}.{key}"
+    if isinstance(default, tuple):
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)) or not all(isinstance(v, str) for v in items):
+            raise ConfigError(
+                f"Got {name} = {shorten(value)} in {source}, expected a list of texts.", field=name
+            )
+        return tuple(items)
+    if isinstance(default, str):
+        if not isinstance(value, str):
+            raise ConfigError(
+                f"Got {name} = {shorten(value)} in {source}, expected a text.", field=name
+            )
+        choices = CHOICES.get((section, key))
+        if choices and value not in choices:
+            raise ConfigError(
+                f"Got {name} = {value!r} in {source}, expected {_one_of(value, choices)}.",
+                field=name,
+            )
+        return value
+    number = _number(section, key, value, source)
+    if (section, key) in POSITIVE and number <= 0:
+        raise ConfigError(
+            f"Got {name} = {value} in {source}, expected a number above 0.", field=name
+        )
+    if isinstance(default, int):
+        if number != int(number):
+            raise ConfigError(
+                f"Got {name} = {value} in {source}, expected a whole number.", field=name
+            )
+        return int(number)
+    return number
+
+
+def _number(section: str, key: str, value: Any, source: str) -> float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or value != value
+        or abs(value) == float("inf")
+    ):
+        raise ConfigError(
+            f"Got {section}.{key} = {shorten(value)} in {source}, expected a number.",
+            field=f"{section}.{key}",
+        )
+    return float(value)
+
+
+def _one_of(got: str, names: Any) -> str:
+    near = difflib.get_close_matches(got, list(names), n=1)
+    listed = ", ".join(sorted(names))
+    return f"one of {listed}" + (f": did you mean {near[0]!r}?" if near else "")

@@ -1,0 +1,153 @@
+"""The words that cross a boundary: what callers hand in and get back, and the columns between stages.
+
+Ids (``_id``) are the caller's strings; keys (``_key``) are our int64; times are UTC milliseconds (``_ts_ms``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+IntVector = npt.NDArray[np.int64]
+IndexVector = npt.NDArray[np.int32]
+FloatVector = npt.NDArray[np.float32]
+FloatMatrix = npt.NDArray[np.float32]
+BoolVector = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One refused row: where it stood, which field, and why."""
+
+    index: int
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of the rows handed in; ``accepted + duplicates + len(rejected)`` is what came."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: list[Rejection] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """One interest of a person: a cluster of items, spoken for by its medoid (PinnerSage 2020)."""
+
+    id: str
+    medoid: str
+    label: str
+    items: list[str]
+    importance: float
+    share: float
+    last_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an item is in the feed: a source, and the interest and actions that it came through."""
+
+    source: str
+    text: str
+    interest: str | None = None
+    actions: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedItem:
+    """One item of a feed, with its score and why it is there."""
+
+    item_id: str
+    score: float
+    probabilities: dict[str, float]
+    reasons: list[Reason]
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """An answer to a feed request; send ``request_id`` back with the actions it leads to."""
+
+    request_id: str
+    items: list[FeedItem]
+    cursor: str | None = None
+    generation: str | None = None
+    cold_start: bool = False
+    degraded: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRecord:
+    """One logged action, as it reads back."""
+
+    item_id: str
+    action: str
+    ts: int
+    value: float | None = None
+    surface: str | None = None
+    request_id: str | None = None
+    query: str | None = None
+    board: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """One catalogue item."""
+
+    item_id: str
+    title: str | None = None
+    description: str | None = None
+    category: str | None = None
+    tags: list[str] = field(default_factory=list)
+    image_url: str | None = None
+    created_at: int | None = None
+    hidden: bool = False
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarItem:
+    """A neighbour of an item."""
+
+    item_id: str
+    score: float
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What one build made, as its manifest says."""
+
+    id: str
+    created_at: int
+    position: int
+    until: int
+    items: int
+    users: int
+    actions: int
+    metrics: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionColumns:
+    """Actions as columns, all of shape [M]; absent ``value`` is NaN, absent ``surface_key`` is 0."""
+
+    position: IntVector
+    user_key: IntVector
+    item_key: IntVector
+    action_key: npt.NDArray[np.int16]
+    ts_ms: IntVector
+    value: FloatVector
+
+    def __len__(self) -> int:
+        return len(self.position)
