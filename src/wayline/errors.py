@@ -20,6 +20,7 @@
     │   ├── NothingToBuildError         nothing_to_build     2    409
     │   └── DiskFullError               disk_full            2    507
     └── NotAllowedError                 not_allowed          2    403
+        └── BadKeyError                 bad_key              2    401
 
 ``code`` is the same in Python, on the command line (``--json``) and over HTTP, and does not change between versions.
 """
@@ -69,6 +70,19 @@ class BadTimeError(InputError):
         super().__init__(
             f"Got {shorten(value)} as a time, expected seconds or milliseconds since 1970 or ISO-8601 between 1970 and "
             "2100: write it as 2026-01-31T12:00:00Z.",
+            field="ts",
+        )
+
+
+class AmbiguousDateError(InputError):
+    """Dates read like 3/4/2010 and nothing shows which part is the day."""
+
+    code = "ambiguous_date"
+
+    def __init__(self, example: str, column: str, where: str) -> None:
+        super().__init__(
+            f"{column} of {where} has dates like {shorten(example)}, which may be day/month or month/day, and no other date "
+            "shows which: write ISO dates such as 2010-04-03T08:26:00Z.",
             field="ts",
         )
 
@@ -159,6 +173,13 @@ class NotAllowedError(WaylineError):
 
     code = "not_allowed"
     http_status = 403
+
+
+class BadKeyError(NotAllowedError):
+    """A request carries no API key, or one that is not configured."""
+
+    code = "bad_key"
+    http_status = 401
 
 
 def shorten(value: object, limit: int = 60) -> str:

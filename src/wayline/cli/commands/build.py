@@ -1,0 +1,45 @@
+"""``wayline build``: make a generation from the log."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from wayline.cli.options import HERE, AsJson, Workspace, opened, time_of
+from wayline.cli.output import count, print_json, say
+from wayline.cli.progress import building
+from wayline.schema import Generation
+
+
+def build(
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Use no action later than this.")
+    ] = None,
+    workspace: Workspace = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Make a generation: embeddings, index, interests, the fitted recipe."""
+    until_ms = time_of(until)
+    with opened(workspace) as engine, building(shown=not as_json) as progress:
+        generation = engine.build(until=until_ms, progress=progress)
+    if as_json:
+        print_json(generation)
+        return
+    print_generation(generation)
+
+
+def print_generation(generation: Generation) -> None:
+    """Say in a few lines what a build made."""
+    seconds = sum(generation.seconds.values())
+    say(
+        f"Generation {generation.id}: {count(generation.users, 'user')}, "
+        f"{count(generation.items, 'item')}, {count(generation.actions, 'action')}"
+        + (f" in {seconds:.1f} s." if seconds else ".")
+    )
+    if generation.recipe:
+        say("Recipe: " + ", ".join(f"{k}={_short(v)}" for k, v in generation.recipe.items()))
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

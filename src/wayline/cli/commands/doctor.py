@@ -1,0 +1,25 @@
+"""``wayline doctor``: is the workspace whole?"""
+
+from __future__ import annotations
+
+import typer
+
+from wayline.cli.options import HERE, AsJson, Workspace, opened
+from wayline.cli.output import count, print_json, say
+
+
+def doctor(workspace: Workspace = HERE, as_json: AsJson = False) -> None:
+    """Check the workspace; exit code 1 if anything is wrong."""
+    with opened(workspace) as engine:
+        problems = engine.doctor()
+        stats = engine.stats()
+    if as_json:
+        print_json({"problems": problems, "stats": stats})
+    else:
+        for problem in problems:
+            say(f"problem: {problem}")
+        if not problems:
+            sizes = ", ".join(count(stats[f"{noun}s"], noun) for noun in ("user", "item", "action"))
+            say(f"Nothing wrong with {workspace}: {sizes}.")
+    if problems:
+        raise typer.Exit(1)

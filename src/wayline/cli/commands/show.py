@@ -1,0 +1,65 @@
+"""``wayline show user|item``: what is known about one of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from wayline.cli.options import HERE, AsJson, At, Workspace, opened, time_of
+from wayline.cli.output import day, print_json, print_table, say
+from wayline.cli.views import print_actions, print_interests
+
+show_app = typer.Typer(no_args_is_help=True, help="Show a user or an item.")
+
+
+@show_app.command()
+def user(
+    user_id: Annotated[str, typer.Argument(metavar="USER")],
+    limit: Annotated[int, typer.Option(min=1, help="Actions to show.")] = 10,
+    at: At = None,
+    workspace: Workspace = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Show a person's interests and newest actions."""
+    at_ms = time_of(at)
+    with opened(workspace) as engine:
+        interests = engine.interests(user_id, at=at_ms)
+        actions = engine.actions(user_id, limit=limit, at=at_ms)
+        if as_json:
+            print_json({"user_id": user_id, "interests": interests, "actions": actions})
+        elif not actions:
+            say(f"There are no actions of {user_id}: a feed for them shows what is trending.")
+        else:
+            print_interests(engine, user_id, interests)
+            print_actions(engine, user_id, actions)
+
+
+@show_app.command()
+def item(
+    item_id: Annotated[str, typer.Argument(metavar="ITEM")],
+    limit: Annotated[int, typer.Option(min=1, help="Similar items to show.")] = 10,
+    workspace: Workspace = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Show an item and what is like it."""
+    with opened(workspace) as engine:
+        record = engine.item(item_id)
+        similar = engine.similar(item_id, limit=limit)
+    if as_json:
+        print_json({"item": record, "similar": similar})
+        return
+    fields = [
+        ("title", record.title),
+        ("category", record.category),
+        ("tags", ", ".join(record.tags)),
+        ("created", day(record.created_at)),
+        ("hidden", "yes" if record.hidden else ""),
+        *((name, str(value)) for name, value in record.attributes.items()),
+    ]
+    print_table(f"Item {item_id}", ("field", "value"), [(n, v) for n, v in fields if v])
+    print_table(
+        "Similar items",
+        ("item", "title", ">score"),
+        [(one.item_id, one.title or "", f"{one.score:.3f}") for one in similar],
+    )

@@ -1,0 +1,86 @@
+"""Reading a request's rows: bounded before they are parsed, parsed once, handed on as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+from pydantic_core import from_json
+
+from wayline.config import ServerConfig
+from wayline.errors import InputError, TooLargeError, shorten
+
+MB = 1_000_000
+
+
+async def read_rows(request: Request) -> list[Any]:
+    """Read the body as a JSON array of at most ``server.max_rows`` rows.
+
+    The rows stay what JSON made of them; intake judges each and answers row by row. The parser is
+    the one that comes with FastAPI's own dependency (Rust, about 1 ms for 500 actions).
+
+    Raises
+    ------
+    TooLargeError
+        If the body passes ``server.max_body_mb`` (by its declared length, or while it streams in:
+        the rest stays unread) or the array passes ``server.max_rows``.
+    InputError
+        If the body is not JSON (NaN and infinity are not), not an array, or compressed.
+    """
+    settings: ServerConfig = request.app.state.settings
+    rows = parse(await _read(request, settings))
+    if len(rows) > settings.max_rows:
+        raise TooLargeError(
+            f"Got {len(rows):,} rows, expected at most {settings.max_rows:,} in one request: "
+            "send smaller batches, or raise server.max_rows."
+        )
+    return rows
+
+
+def parse(body: bytes) -> list[Any]:
+    """Parse a JSON array.
+
+    >>> parse(b'[{"user_id": "ann"}]')
+    [{'user_id': 'ann'}]
+    """
+    try:
+        rows = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise InputError(f"The body is not JSON ({error}): send an array of objects.") from None
+    if not isinstance(rows, list):
+        raise InputError(
+            f"Got {_kind(rows)}, expected an array of objects: put [ ] around a single row."
+        )
+    return rows
+
+
+async def _read(request: Request, settings: ServerConfig) -> bytes:
+    limit_bytes = int(settings.max_body_mb * MB)
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise InputError(
+            f"Got a body in {shorten(encoding)}, expected plain JSON: send it uncompressed."
+        )
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > limit_bytes:
+        raise _too_large(settings)
+    chunks: list[bytes] = []
+    size_bytes = 0
+    async for chunk in request.stream():
+        size_bytes += len(chunk)
+        if size_bytes > limit_bytes:
+            raise _too_large(settings)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(settings: ServerConfig) -> TooLargeError:
+    return TooLargeError(
+        f"The body is larger than {settings.max_body_mb:g} MB: send smaller batches, "
+        "or raise server.max_body_mb."
+    )
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

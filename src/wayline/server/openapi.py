@@ -1,0 +1,91 @@
+"""What OpenAPI says about rows and answers; nothing here runs on a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from wayline.schema import ActionRecord, Interest, SimilarItem
+
+_TEXT = {"type": "string"}
+_TIME = {
+    "oneOf": [{"type": "integer"}, {"type": "string", "format": "date-time"}],
+    "description": "UTC: seconds or milliseconds since 1970, or ISO-8601",
+}
+
+ACTION_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["user_id", "item_id", "ts"],
+    "properties": {
+        "user_id": _TEXT,
+        "item_id": _TEXT,
+        "action": {"type": "string", "description": "Its worth stands in [actions]; 0 if not"},
+        "ts": _TIME,
+        "value": {"type": "number", "description": "Such as a price, a rating, seconds watched"},
+        "surface": {"type": "string", "description": "Where it happened, such as home"},
+        "request_id": {"type": "string", "description": "The feed that it answers"},
+        "query": {"type": "string", "description": "The search that led to it"},
+        "board": {"type": "string", "description": "The person's own collection"},
+        "action_id": {"type": "string", "description": "Identity; else user, item, action, time"},
+    },
+}
+ACTION_EXAMPLE = [
+    {"user_id": "17850", "item_id": "85123A", "action": "buy", "ts": "2011-12-09T12:50:00Z"}
+]
+
+ITEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["item_id"],
+    "properties": {
+        "item_id": _TEXT,
+        "title": _TEXT,
+        "description": _TEXT,
+        "category": _TEXT,
+        "tags": {"type": "array", "items": _TEXT},
+        "image_url": _TEXT,
+        "created_at": _TIME,
+        "hidden": {"type": "boolean", "description": "Never shown while true"},
+    },
+    "additionalProperties": True,
+}
+ITEM_EXAMPLE = [{"item_id": "85123A", "title": "White hanging heart T-light holder"}]
+
+
+def rows_body(schema: dict[str, Any], example: list[dict[str, Any]]) -> dict[str, Any]:
+    """Describe a body that is an array of rows."""
+    media = {"schema": {"type": "array", "items": schema}, "example": example}
+    return {"requestBody": {"required": True, "content": {"application/json": media}}}
+
+
+class InterestsReply(BaseModel):
+    """A person's interests, most important first."""
+
+    interests: list[Interest]
+
+
+class ActionsReply(BaseModel):
+    """A person's actions, newest first."""
+
+    actions: list[ActionRecord]
+
+
+class SimilarReply(BaseModel):
+    """An item's neighbours, nearest first."""
+
+    items: list[SimilarItem]
+
+
+class ForgetReply(BaseModel):
+    """What was removed, by kind."""
+
+    user_id: str
+    removed: dict[str, int]
+
+
+class HealthReply(BaseModel):
+    """How the server is."""
+
+    status: str
+    generation: str | None = None
+    lag: int | None = None

@@ -1,0 +1,96 @@
+"""What one person likes, gets, did, and takes away."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AfterValidator
+
+from wayline.clock import to_ts_ms
+from wayline.errors import BadTimeError
+from wayline.schema import Feed
+from wayline.server.middleware import Id
+from wayline.server.openapi import ActionsReply, ForgetReply, InterestsReply
+from wayline.server.replies import reply
+
+router = APIRouter(prefix="/v1/users/{user_id}", tags=["users"])
+
+
+def _time(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            to_ts_ms(value)
+        except BadTimeError:
+            raise ValueError(
+                "a time: milliseconds since 1970, or ISO-8601 such as 2026-01-31T12:00:00Z"
+            ) from None
+    return value
+
+
+At = Annotated[
+    str | None,
+    Query(description="As of then: ISO-8601 or milliseconds. Later actions are not seen."),
+    AfterValidator(_time),
+]
+Limit = Annotated[int | None, Query(ge=1, le=1000, description="At most")]
+
+
+def _ts_ms(at: str | None) -> int | None:
+    return None if at is None else to_ts_ms(at)
+
+
+@router.get("/feed", summary="What to show next", response_model=Feed)
+def feed(
+    request: Request,
+    user_id: Id,
+    *,
+    limit: Limit = None,
+    cursor: Annotated[str | None, Query(description="From the feed before: the next page")] = None,
+    surface: Annotated[str | None, Query(description="Where it is shown, such as home")] = None,
+    at: At = None,
+) -> Response:
+    """Give a person's feed, best first, with a reason for every item.
+
+    Send `request_id` back with the actions that the feed leads to. An unknown person gets what is
+    trending and new.
+    """
+    started = time.perf_counter()
+    answer = request.app.state.engine.feed(
+        user_id, limit=limit, at=_ts_ms(at), surface=surface, cursor=cursor
+    )
+    request.app.state.metrics.observe_feed(answer, started)
+    return reply(answer)
+
+
+@router.get("/interests", summary="What a person is interested in", response_model=InterestsReply)
+def interests(request: Request, user_id: Id, at: At = None) -> Response:
+    """Give a person's interests, most important first; none for an unknown person."""
+    return reply({"interests": request.app.state.engine.interests(user_id, at=_ts_ms(at))})
+
+
+@router.get("/actions", summary="What a person did", response_model=ActionsReply)
+def actions(
+    request: Request,
+    user_id: Id,
+    limit: Annotated[int, Query(ge=1, le=20_000, description="At most")] = 100,
+    at: At = None,
+) -> Response:
+    """Give a person's actions, newest first."""
+    records = request.app.state.engine.actions(user_id, limit=limit, at=_ts_ms(at))
+    return reply({"actions": records})
+
+
+@router.get(
+    "/export", summary="All that is stored about a person", response_model=dict[str, object]
+)
+def export(request: Request, user_id: Id) -> Response:
+    """Give everything the workspace holds about a person, to hand out."""
+    return reply(request.app.state.engine.export(user_id))
+
+
+@router.delete("", summary="Forget a person", response_model=ForgetReply)
+def forget(request: Request, user_id: Id) -> Response:
+    """Remove a person everywhere; the answer counts what was removed."""
+    return reply({"user_id": user_id, "removed": request.app.state.engine.forget(user_id)})

@@ -1,0 +1,126 @@
+"""Running the server: the address is taken first, and what is under way is finished at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from wayline.errors import InputError, NotAllowedError, shorten
+from wayline.server.app import create_app
+from wayline.server.guard import check_binding
+
+if TYPE_CHECKING:
+    from wayline.engine import Engine
+
+SHUTDOWN_S = 10
+
+
+def serve(
+    engine: Engine,
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve the REST API until SIGINT or SIGTERM; requests under way are finished.
+
+    Parameters
+    ----------
+    engine : Engine
+        An open workspace; closed (its traces flushed) before this returns.
+    host, port : optional
+        ``config.server``'s if not given; port 0 takes a free one.
+    on_ready : callable, optional
+        Told the URL once requests are answered.
+
+    Raises
+    ------
+    NotAllowedError
+        If no API key is configured and ``host`` is not a loopback address.
+    InputError
+        If the port is in use or the address is not this machine's.
+    """
+    settings = engine.config.server
+    host = settings.host if host is None else host
+    try:
+        check_binding(host, settings)
+        listener = bind(host, settings.port if port is None else port)
+        with contextlib.closing(listener):
+            _run(engine, listener, on_ready)
+    finally:
+        engine.close()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take an address, or say in one line why not."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        number = getattr(error, "errno", None)
+        if number == errno.EADDRINUSE:
+            raise InputError(
+                f"Port {port} on {host} is in use: stop what listens there, or use --port.",
+                field="server.port",
+            ) from None
+        if number == errno.EACCES:
+            raise NotAllowedError(
+                f"Port {port} needs more rights than this user has: use --port above 1023.",
+                field="server.port",
+            ) from None
+        reason = (getattr(error, "strerror", None) or str(error)).partition(" (while")[0]
+        raise InputError(
+            f"Got the address {shorten(host)}, port {port}, expected one of this machine: "
+            f"try 127.0.0.1 ({reason}).",
+            field="server.host",
+        ) from None
+
+
+def url_of(listener: socket.socket) -> str:
+    """The URL that reaches a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which tells when it answers."""
+
+    on_ready: Callable[[], None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self.on_ready:
+            self.on_ready()
+
+
+def _run(engine: Engine, listener: socket.socket, on_ready: Callable[[str], None] | None) -> None:
+    server = _Server(
+        uvicorn.Config(
+            create_app(engine),
+            log_level="warning",
+            access_log=False,  # /metrics counts; a line each would cost more than most requests
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=SHUTDOWN_S,
+        )
+    )
+    if on_ready is not None:
+        server.on_ready = lambda: on_ready(url_of(listener))
+    # uvicorn stops gracefully on either signal and then raises it again; as an interrupt it ends
+    # here and not the process, so that the engine is closed in order.
+    previous = None
+    if threading.current_thread() is threading.main_thread():
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
