@@ -1,0 +1,150 @@
+"""Doctor and backup: is the file sound, and a copy of it while it is in use."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+
+from wayline.errors import WaylineError
+from wayline.schema import IntVector
+from wayline.storage.disk import sync
+from wayline.storage.sqlite import dictionaries, log
+from wayline.storage.sqlite.connections import Connections
+from wayline.storage.sqlite.failures import translate, translated
+
+BACKUP_PAGES = 4096
+"""Pages copied between two chances for others to write."""
+
+KNOWN_USERS = "SELECT user_key FROM users WHERE user_id IS NOT NULL"
+COUNTED_BROKEN = {  # what each row is that the query behind it finds: FROM … WHERE …
+    "actions of unknown or forgotten people": f"actions WHERE user_key NOT IN ({KNOWN_USERS})",
+    "actions on unknown items": "actions WHERE item_key NOT IN (SELECT item_key FROM items)",
+    "actions of an unknown kind": "actions WHERE action_key NOT IN "
+    "(SELECT action_key FROM action_names)",
+    "actions stored twice": "actions WHERE twin NOT IN (0, position)",
+    "actions with a negative time": "actions WHERE ts_ms < 0",
+    "action details on an unknown surface": "action_details WHERE surface_key NOT IN "
+    "(SELECT surface_key FROM surfaces)",
+    "item details of unknown items": "item_details WHERE item_key NOT IN "
+    "(SELECT item_key FROM items)",
+    "requests of unknown or forgotten people": "requests WHERE user_key <> 0 "
+    f"AND user_key NOT IN ({KNOWN_USERS})",
+    "requests whose impressions do not add up": "requests WHERE length(impressions) <> 12 * shown",
+    "chunks of the log that overlap": "(SELECT first_position, lag(last_position) OVER "
+    "(ORDER BY last_position) AS before FROM log) WHERE first_position <= before",
+    "chunks of the log that run backwards": "log WHERE first_position > last_position",
+}
+
+SUMS = (
+    "SELECT count(*), coalesce(sum(position), 0), coalesce(sum(user_key), 0), "
+    "coalesce(sum(item_key), 0), "
+    "coalesce(sum(action_key), 0), coalesce(sum(ts_ms % 1000003), 0), "
+    "coalesce(sum(position % 1009 * (user_key % 1013 + item_key % 1019)), 0) FROM actions"
+)
+
+
+def check(connections: Connections) -> list[str]:
+    """See ``Store.check``."""
+    try:
+        with connections.snapshot() as connection:
+            broken = [
+                f"the file: {line}"
+                for (line,) in connection.execute("PRAGMA integrity_check(20)")
+                if line != "ok"
+            ]
+            if broken:
+                return broken  # nothing read from it can be believed
+            return (
+                _references(connection)
+                + _dictionaries(connection)
+                + _log(connection, connections.path)
+            )
+    except WaylineError as error:
+        return [error.message]
+    except sqlite3.Error as error:
+        return [translate(error, connections.path).message]
+
+
+def _references(connection: sqlite3.Connection) -> list[str]:
+    found = {
+        what: connection.execute(f"SELECT count(*) FROM {rows}").fetchone()[0]
+        for what, rows in COUNTED_BROKEN.items()
+    }
+    return [f"{number:,} {what}" for what, number in found.items() if number]
+
+
+def _dictionaries(connection: sqlite3.Connection) -> list[str]:
+    out = []
+    for words in dictionaries.ALL:
+        rows = connection.execute(f"SELECT count(*) FROM {words.table}").fetchone()[0]
+        largest = dictionaries.largest_key(connection, words)
+        if rows != largest:
+            out.append(
+                f"{words.table} has {rows:,} rows, expected one for each key up to {largest:,}"
+            )
+    return out
+
+
+def _log(connection: sqlite3.Connection, path: Path) -> list[str]:
+    """Whether both copies of the actions say the same, by sums over all rows."""
+    out = []
+    sums = np.zeros(7, np.int64)
+    after, end = 0, log.position(connection)
+    details = np.array(
+        [p for (p,) in connection.execute("SELECT position FROM action_details ORDER BY position")],
+        np.int64,
+    )
+    known = 0
+    while after < end:
+        before = after
+        rows, after = log.next_rows(connection, after, path)
+        p = rows.position
+        if len(p) and (p[0] <= before or p[-1] > after or bool((np.diff(p) <= 0).any())):
+            out.append(f"positions of the log between {before + 1:,} and {after:,} do not ascend")
+        mixed = p % 1009 * (rows.user_key % 1013 + rows.item_key % 1019)
+        kinds = rows.action_key.sum(dtype=np.int64)
+        times = (rows.ts_ms % 1_000_003).sum()
+        sums += (
+            len(p),
+            p.sum(),
+            rows.user_key.sum(),
+            rows.item_key.sum(),
+            kinds,
+            times,
+            mixed.sum(),
+        )
+        known += _count_within(details, p, before, after)
+    if tuple(sums.tolist()) != tuple(connection.execute(SUMS).fetchone()):
+        out.append(f"the log ({sums[0]:,} actions) and the histories of people differ")
+    if known != len(details):
+        out.append(f"{len(details) - known:,} action details without their action")
+    return out
+
+
+def _count_within(details: IntVector, positions: IntVector, after: int, last: int) -> int:
+    """How many of the sorted details lie in (after, last] and are positions there."""
+    low, high = np.searchsorted(details, [after, last], side="right")
+    return int(np.isin(details[low:high], positions, assume_unique=True).sum())
+
+
+def backup(connections: Connections, target: Path) -> None:
+    """See ``Store.backup``."""
+    part = target.with_name(target.name + ".part")
+    with translated(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        copy = sqlite3.connect(part, isolation_level=None)
+        try:
+            with connections.reading() as connection:
+                connection.backup(copy, pages=BACKUP_PAGES)
+            copy.execute("PRAGMA journal_mode = DELETE").fetchall()  # one file, nothing beside it
+        except BaseException:
+            copy.close()
+            part.unlink(missing_ok=True)
+            raise
+        copy.close()
+        sync(part)
+        part.replace(target)
+        sync(target.parent)

@@ -1,0 +1,139 @@
+"""The tables, their version, and how an older file becomes a newer one.
+
+``actions`` is clustered on (person, time): one range read gives a history, and the same key is an
+action's identity. ``log`` holds the same actions once more as compressed columns in order of
+position (``chunks.py``): a scan is a hundred times faster than reading rows, for nine bytes an
+action. ``docs/adr`` has what else was measured.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from wayline.errors import NewerWorkspaceError
+from wayline.storage.sqlite.failures import damaged
+
+APPLICATION_ID = 0x57594C4E  # "WYLN": tells our file from any other SQLite file
+
+VERSION_1 = """
+-- user_id is NULL once forgotten
+CREATE TABLE users (user_key INTEGER PRIMARY KEY, user_id TEXT UNIQUE);
+CREATE TABLE items (item_key INTEGER PRIMARY KEY, item_id TEXT NOT NULL UNIQUE);
+CREATE TABLE action_names (action_key INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE surfaces (surface_key INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+
+CREATE TABLE actions (
+    user_key INTEGER NOT NULL,
+    ts_ms INTEGER NOT NULL,
+    item_key INTEGER NOT NULL,
+    action_key INTEGER NOT NULL,
+    -- 0, or the position where an action_id tells this one from an equal one
+    twin INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    value REAL,
+    PRIMARY KEY (user_key, ts_ms, item_key, action_key, twin)
+) WITHOUT ROWID;
+
+CREATE TABLE action_details (   -- only for actions that have any of these
+    position INTEGER PRIMARY KEY,
+    surface_key INTEGER,
+    request_id TEXT,
+    query TEXT,
+    board TEXT,
+    action_digest BLOB          -- of the action_id, which may itself name a person
+);
+CREATE UNIQUE INDEX action_details_digest ON action_details (action_digest)
+    WHERE action_digest IS NOT NULL;
+CREATE INDEX action_details_request ON action_details (request_id)
+    WHERE request_id IS NOT NULL;
+
+CREATE TABLE log (
+    last_position INTEGER PRIMARY KEY,
+    first_position INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    newest_ts_ms INTEGER,
+    columns BLOB NOT NULL
+);
+-- answers "how many" and "how new" without touching the columns
+CREATE INDEX log_newest ON log (newest_ts_ms, rows);
+
+CREATE TABLE item_details (
+    item_key INTEGER PRIMARY KEY,
+    title TEXT,
+    description TEXT,
+    category TEXT,
+    tags TEXT,
+    image_url TEXT,
+    created_ts_ms INTEGER,
+    hidden INTEGER,
+    attributes TEXT
+);
+CREATE INDEX item_details_hidden ON item_details (item_key) WHERE hidden = 1;
+
+CREATE TABLE requests (
+    request_number INTEGER PRIMARY KEY,
+    request_id TEXT NOT NULL UNIQUE,
+    chain_id TEXT NOT NULL,
+    user_key INTEGER NOT NULL,
+    ts_ms INTEGER NOT NULL,
+    surface_key INTEGER NOT NULL,
+    generation TEXT,
+    trace TEXT NOT NULL,
+    provenance TEXT NOT NULL,
+    shown INTEGER NOT NULL,
+    impressions BLOB NOT NULL
+);
+CREATE INDEX requests_chain ON requests (chain_id);
+CREATE INDEX requests_user ON requests (user_key, ts_ms);
+
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counters VALUES ('items_version', 0);
+"""
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for statement in VERSION_1.split(";\n"):
+        if statement.strip():
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create,)
+"""``MIGRATIONS[v]`` takes a file of version ``v`` to ``v + 1``; runs inside the caller's
+transaction.
+"""
+
+FORMAT_VERSION = len(MIGRATIONS)
+
+
+def version_of(connection: sqlite3.Connection, path: Path) -> int:
+    """The format version of the open file, 0 for an empty one.
+
+    Raises
+    ------
+    NewerWorkspaceError
+        If a newer wayline wrote it.
+    WorkspaceError
+        If it is another program's database.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    if application != APPLICATION_ID and (tables or version or application):
+        raise damaged(path, "another program made it")
+    if version > FORMAT_VERSION:
+        raise NewerWorkspaceError(
+            f"The workspace of {path} has format {version}, this wayline knows up to "
+            f"{FORMAT_VERSION}: "
+            "update wayline with `pip install --upgrade wayline`."
+        )
+    return version
+
+
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Take the file from ``version`` to ``FORMAT_VERSION``; the caller owns the transaction."""
+    for step in MIGRATIONS[version:]:
+        step(connection)
+    connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")

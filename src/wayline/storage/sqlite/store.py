@@ -1,0 +1,199 @@
+"""The Store on SQLite: each method opens a read or a write and leaves the work to the module of its
+subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+
+from wayline.schema import ActionColumns, ActionRecord, IntVector, ItemRecord
+from wayline.storage.sqlite import append, care, dictionaries, forget, history, items, log, traces
+from wayline.storage.sqlite.connections import Connections
+from wayline.storage.sqlite.dictionaries import ACTION_NAMES, ITEMS, SURFACES, USERS
+from wayline.storage.sqlite.group import GroupCommit
+from wayline.storage.store import BUSY_TIMEOUT_S, SCAN_ROWS, Appended, RequestTrace
+
+
+class SqliteStore:
+    """The embedded store; the contract of every method stands at
+    :class:`wayline.storage.store.Store`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = False,
+        read_only: bool = False,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+    ) -> None:
+        self.path = path if path.suffix == ".db" else path / "data" / "wayline.db"
+        self._connections = Connections(
+            self.path, create=create, read_only=read_only, busy_timeout_s=busy_timeout_s
+        )
+        self._append_group = GroupCommit(self._append)
+
+    @property
+    def commits(self) -> int:
+        """Transactions committed through this object so far: one fsync each."""
+        return self._connections.commits
+
+    # -- the log
+
+    def append_actions(self, frame: pl.DataFrame) -> Appended:
+        prepared = append.prepare(frame)
+        if not len(prepared):
+            return Appended(0, 0, 0, 0)
+        return self._append_group(prepared)
+
+    def _append(self, frames: list[pl.DataFrame]) -> list[Appended]:
+        with self._connections.writing() as connection:
+            return append.append(connection, frames, self.path)
+
+    def position(self) -> int:
+        with self._connections.reading() as connection:
+            return log.position(connection)
+
+    def scan_actions(
+        self, *, after: int = 0, until_ts_ms: int | None = None, batch: int = SCAN_ROWS
+    ) -> Iterator[ActionColumns]:
+        return log.scan(self._connections, after=after, until_ts_ms=until_ts_ms, batch=batch)
+
+    def user_actions(
+        self, user_key: int, *, until_ts_ms: int | None = None, limit: int | None = None
+    ) -> ActionColumns:
+        with self._connections.reading() as connection:
+            return history.user_actions(connection, user_key, until_ts_ms, limit)
+
+    def action_records(
+        self, user_id: str, *, until_ts_ms: int | None = None, limit: int | None = 100
+    ) -> list[ActionRecord]:
+        with self._connections.snapshot() as connection:
+            return history.action_records(connection, user_id, until_ts_ms, limit)
+
+    def count_actions(self) -> int:
+        with self._connections.reading() as connection:
+            return log.count(connection)
+
+    def newest_ts_ms(self) -> int | None:
+        with self._connections.reading() as connection:
+            return log.newest_ts_ms(connection)
+
+    def action_names(self) -> list[str]:
+        with self._connections.reading() as connection:
+            return dictionaries.names(connection, ACTION_NAMES)
+
+    def surface_names(self) -> list[str]:
+        with self._connections.reading() as connection:
+            return dictionaries.names(connection, SURFACES)
+
+    # -- dictionaries
+
+    def user_key(self, user_id: str) -> int | None:
+        with self._connections.reading() as connection:
+            return dictionaries.key_of(connection, USERS, user_id)
+
+    def user_keys(self, ids: Sequence[str]) -> IntVector:
+        with self._connections.reading() as connection:
+            return dictionaries.keys_of(connection, USERS, pl.Series(ids, dtype=pl.String))
+
+    def user_ids(self, keys: IntVector) -> list[str]:
+        with self._connections.reading() as connection:
+            return dictionaries.ids_of(connection, USERS, np.asarray(keys, np.int64))
+
+    def item_key(self, item_id: str) -> int | None:
+        with self._connections.reading() as connection:
+            return dictionaries.key_of(connection, ITEMS, item_id)
+
+    def item_keys(self, ids: Sequence[str]) -> IntVector:
+        with self._connections.reading() as connection:
+            return dictionaries.keys_of(connection, ITEMS, pl.Series(ids, dtype=pl.String))
+
+    def item_ids(self, keys: IntVector) -> list[str]:
+        with self._connections.reading() as connection:
+            return dictionaries.ids_of(connection, ITEMS, np.asarray(keys, np.int64))
+
+    def count_users(self) -> int:
+        with self._connections.reading() as connection:
+            return int(connection.execute("SELECT count(user_id) FROM users").fetchone()[0])
+
+    def count_items(self) -> int:
+        with self._connections.reading() as connection:
+            return dictionaries.largest_key(connection, ITEMS)
+
+    # -- items
+
+    def upsert_items(self, frame: pl.DataFrame) -> int:
+        with self._connections.writing() as connection:
+            return items.upsert_items(connection, frame)
+
+    def set_hidden(self, item_id: str, hidden: bool) -> None:
+        with self._connections.writing() as connection:
+            items.set_hidden(connection, item_id, hidden)
+
+    def item(self, item_key: int) -> ItemRecord:
+        return self.item_records(np.array([item_key], np.int64))[0]
+
+    def item_records(self, keys: IntVector) -> list[ItemRecord]:
+        with self._connections.snapshot() as connection:
+            return items.item_records(connection, np.asarray(keys, np.int64))
+
+    def item_texts(self, keys: IntVector | None = None) -> pl.DataFrame:
+        with self._connections.snapshot() as connection:
+            return items.item_texts(
+                connection, None if keys is None else np.asarray(keys, np.int64)
+            )
+
+    def hidden_keys(self) -> IntVector:
+        with self._connections.reading() as connection:
+            return items.hidden_keys(connection)
+
+    def items_version(self) -> int:
+        with self._connections.reading() as connection:
+            return items.items_version(connection)
+
+    # -- what was shown
+
+    def append_traces(self, requests: Sequence[RequestTrace]) -> None:
+        if requests:
+            with self._connections.writing() as connection:
+                traces.append_traces(connection, requests)
+
+    def request(self, request_id: str) -> dict[str, Any] | None:
+        with self._connections.snapshot() as connection:
+            return traces.request(connection, request_id)
+
+    def shown_items(self, chain_id: str) -> IntVector:
+        with self._connections.reading() as connection:
+            return traces.shown_items(connection, chain_id)
+
+    # -- care
+
+    def forget_user(self, user_id: str) -> dict[str, int]:
+        return forget.forget_user(self._connections, user_id)
+
+    def check(self) -> list[str]:
+        return care.check(self._connections)
+
+    def backup(self, target: Path) -> None:
+        care.backup(self._connections, target)
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,326 @@
+"""The seam: what every store promises, whichever database keeps it.
+
+One suite (``tests/storage``) holds each implementation to these docstrings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+
+from wayline.schema import ActionColumns, ActionRecord, FloatVector, IntVector, ItemRecord
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SCAN_ROWS = 262_144
+BUSY_TIMEOUT_S = 30.0
+"""How long a writer waits for another process's transaction: an import commits every second or two.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of the rows of one append.
+
+    ``first_position`` and ``last_position`` are those of the accepted rows, both 0 when none was.
+    Rows of other callers may lie between them.
+    """
+
+    accepted: int
+    duplicates: int
+    first_position: int
+    last_position: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RequestTrace:
+    """One answered feed request and what it showed, so that later actions can be attributed to it.
+
+    ``item_keys``, ``scores``, ``propensities`` and ``provenance`` are parallel, shape [K], in the
+    order shown. ``chain_id`` names the cursor chain (the first page's ``request_id``; empty means
+    this request starts one). ``trace`` and ``provenance`` are JSON values and hold keys, never a
+    user's id: what names a person must stay where ``forget_user`` finds it.
+    """
+
+    request_id: str
+    user_key: int
+    ts_ms: int
+    item_keys: IntVector
+    scores: FloatVector
+    propensities: FloatVector
+    surface: str | None = None
+    generation: str | None = None
+    chain_id: str = ""
+    provenance: Sequence[Any] = ()
+    trace: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.item_keys), len(self.scores), len(self.propensities)}
+        if self.provenance:
+            sizes.add(len(self.provenance))
+        assert len(sizes) == 1, f"columns of unequal length: {sizes}"
+        assert np.issubdtype(np.asarray(self.item_keys).dtype, np.integer)
+
+
+class Store(Protocol):
+    """The log of actions and all that hangs on it.
+
+    The log is append-only and every action has a *position*: a whole number that grows in the order
+    of commits and is never given twice. Positions may have gaps (refused duplicates, forgotten
+    people). Ids are strings at this edge and *keys* inside: whole numbers from 1, dense, given
+    once, never reused. Key 0 means unknown.
+
+    Every method may be called from any thread, and several processes may hold the same store open:
+    a read sees all that any of them had committed when it began. A write returns when it is on disk
+    (fsynced), or raises and has left nothing behind.
+
+    Raises (any method)
+    -------------------
+    WorkspaceLockedError
+        If another process keeps the store locked for longer than the busy timeout.
+    DiskFullError
+        If the disk refuses a write; what was acknowledged is safe and the store can be used again
+        once there is room.
+    WorkspaceError
+        If the file is damaged or cannot be read or written.
+    """
+
+    # -- the log -----------------------------------------------------------------------------------
+
+    def append_actions(self, frame: pl.DataFrame) -> Appended:
+        """Append actions that are already validated; those known before are counted, not stored.
+
+        Columns ``user_id, item_id, action`` (String), ``ts_ms`` (Int64, UTC) without nulls;
+        optionally ``value`` (Float64; NaN is null), ``surface, request_id, action_id, query,
+        board`` (String), each with nulls where a row has none. The identity of an action is its
+        ``action_id`` where it has one, else user, item, action and time together; the first of
+        several equal ones stays, also inside one frame. Unknown ids get keys in the order of their
+        first appearance. Calls from several threads share one transaction and one fsync, each gets
+        its own counts, and all of them fail together.
+        """
+        ...
+
+    def position(self) -> int:
+        """The newest position ever given, 0 for an empty log; a few microseconds."""
+        ...
+
+    def scan_actions(
+        self, *, after: int = 0, until_ts_ms: int | None = None, batch: int = SCAN_ROWS
+    ) -> Iterator[ActionColumns]:
+        """All actions with ``position > after`` and ``ts_ms <= until_ts_ms``, in order of position.
+
+        Batches hold at most ``batch`` rows and never none. What is appended after the first batch
+        was asked for is left out.
+        """
+        ...
+
+    def user_actions(
+        self, user_key: int, *, until_ts_ms: int | None = None, limit: int | None = None
+    ) -> ActionColumns:
+        """One person's actions, newest first, later position first among equal times; empty for an
+        unknown key.
+
+        Cost: proportional to what is returned, whatever the size of the log.
+        """
+        ...
+
+    def action_records(
+        self, user_id: str, *, until_ts_ms: int | None = None, limit: int | None = 100
+    ) -> list[ActionRecord]:
+        """``user_actions`` by id and with everything that came with each action; empty for an
+        unknown user.
+        """
+        ...
+
+    def count_actions(self) -> int:
+        """Actions in the log."""
+        ...
+
+    def newest_ts_ms(self) -> int | None:
+        """The latest time of any action, None for an empty log."""
+        ...
+
+    def action_names(self) -> list[str]:
+        """The names of actions; ``action_key - 1`` is the index."""
+        ...
+
+    def surface_names(self) -> list[str]:
+        """The names of surfaces; ``surface_key - 1`` is the index."""
+        ...
+
+    # -- dictionaries ------------------------------------------------------------------------------
+
+    def user_key(self, user_id: str) -> int | None:
+        """The key of a user, None if unknown."""
+        ...
+
+    def user_keys(self, ids: Sequence[str]) -> IntVector:
+        """The keys of users, shape [len(ids)], 0 where unknown."""
+        ...
+
+    def user_ids(self, keys: IntVector) -> list[str]:
+        """The ids of users, "" where the key is unknown or the person was forgotten."""
+        ...
+
+    def item_key(self, item_id: str) -> int | None:
+        """The key of an item (from the catalogue or only seen in actions), None if unknown."""
+        ...
+
+    def item_keys(self, ids: Sequence[str]) -> IntVector:
+        """The keys of items, shape [len(ids)], 0 where unknown."""
+        ...
+
+    def item_ids(self, keys: IntVector) -> list[str]:
+        """The ids of items, "" where the key is unknown."""
+        ...
+
+    def count_users(self) -> int:
+        """Users known and not forgotten."""
+        ...
+
+    def count_items(self) -> int:
+        """Items known, from the catalogue or from actions; also the largest item key."""
+        ...
+
+    # -- items -------------------------------------------------------------------------------------
+
+    def upsert_items(self, frame: pl.DataFrame) -> int:
+        """Add items or change what is said about them; gives the number of distinct items.
+
+        Column ``item_id`` (String, no nulls) and any of ``title, description, category, image_url``
+        (String), ``tags`` (List(String)), ``created_ts_ms`` (Int64), ``hidden`` (Boolean),
+        ``attributes`` (String, a JSON object). What is absent or null leaves the old value; an
+        empty text or list clears it. Of several rows for one item the later wins, column by column.
+        """
+        ...
+
+    def set_hidden(self, item_id: str, hidden: bool) -> None:
+        """Hide an item from every feed, or show it again.
+
+        Raises
+        ------
+        NotFoundError
+            If the item is unknown.
+        """
+        ...
+
+    def item(self, item_key: int) -> ItemRecord:
+        """One item; NotFoundError if the key is unknown."""
+        ...
+
+    def item_records(self, keys: IntVector) -> list[ItemRecord]:
+        """Items in the order of ``keys``; NotFoundError if one is unknown."""
+        ...
+
+    def item_texts(self, keys: IntVector | None = None) -> pl.DataFrame:
+        """``item_key, title, description, category, tags, hidden, created_ts_ms`` of the given or
+        of all items.
+
+        Rows follow ``keys``, or ascend by key and then leave none out: row ``i`` is key ``i + 1``.
+        NotFoundError if one is unknown.
+        """
+        ...
+
+    def hidden_keys(self) -> IntVector:
+        """Keys of the hidden items, ascending."""
+        ...
+
+    def items_version(self) -> int:
+        """Grows with every change to the catalogue, by any process; new ids in actions do not
+        count. A few microseconds.
+        """
+        ...
+
+    # -- what was shown ----------------------------------------------------------------------------
+
+    def append_traces(self, requests: Sequence[RequestTrace]) -> None:
+        """Keep answered requests with their impressions; a ``request_id`` known before is left as
+        it was.
+        """
+        ...
+
+    def request(self, request_id: str) -> dict[str, Any] | None:
+        """One request as it was traced, None if unknown.
+
+        Keys ``request_id, user_key, ts_ms, surface, generation, chain_id, trace`` and
+        ``impressions``: a list of ``item_key, position, score, propensity, provenance`` in the
+        order shown.
+        """
+        ...
+
+    def shown_items(self, chain_id: str) -> IntVector:
+        """Keys of the items already shown in a cursor chain, in the order shown; empty for an
+        unknown chain.
+        """
+        ...
+
+    # -- care --------------------------------------------------------------------------------------
+
+    def forget_user(self, user_id: str) -> dict[str, int]:
+        """Remove a person: rows removed per table; no byte of their id, queries or traces stays in
+        the store's files.
+
+        The key is never given again. Forgetting an unknown user is not an error (all zero), so a
+        forgetting that was cut off can be repeated. Generations built before still hold item
+        statistics; their owner must drop the key from them.
+        """
+        ...
+
+    def check(self) -> list[str]:
+        """What is wrong, one line each; empty for a sound store. Reads everything once."""
+        ...
+
+    def backup(self, target: Path) -> None:
+        """Copy the store as of now to one file while others go on writing; an old ``target`` is
+        replaced at the end.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the files; a second call does nothing."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+def open_store(
+    path: Path,
+    *,
+    create: bool = False,
+    read_only: bool = False,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
+) -> Store:
+    """Open the store of a workspace: the one place that chooses an implementation.
+
+    Parameters
+    ----------
+    path : Path
+        A workspace (then ``data/wayline.db`` inside it) or the ``.db`` file itself.
+    create : bool
+        Make it if it is not there.
+    read_only : bool
+        Writes raise WorkspaceError; the file is never changed.
+    busy_timeout_s : float
+        How long to wait for another process's transaction.
+
+    Raises
+    ------
+    NoWorkspaceError, NewerWorkspaceError, WorkspaceLockedError, DiskFullError, WorkspaceError
+        One line each, with the cure.
+    """
+    from wayline.storage.sqlite.store import SqliteStore
+
+    return SqliteStore(path, create=create, read_only=read_only, busy_timeout_s=busy_timeout_s)
