@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from served_shop import Server, StartServer, start_process
 
 import wayline
+from server.served_shop import Server, StartServer, start_process
 from wayline.server import create_app
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from served_shop import Server, StartServer, shop_actions, shop_items
 
 import wayline
+from server.served_shop import Server, StartServer, shop_actions, shop_items
 
 
 def test_actions_over_the_wire_give_a_feed_and_survive_a_kill(start_server: StartServer) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from served_shop import HEADERS, shop_actions, shop_items
 
 import wayline
+from server.served_shop import HEADERS, shop_actions, shop_items
 from wayline.config import Config, ServerConfig
 from wayline.errors import NotAllowedError
 from wayline.server import create_app

@@ -15,7 +15,9 @@ import typer
 from wayline.cli.commands.backup import backup
 from wayline.cli.commands.bench import bench
 from wayline.cli.commands.build import build
+from wayline.cli.commands.demo import demo
 from wayline.cli.commands.doctor import doctor
+from wayline.cli.commands.evaluate import evaluate
 from wayline.cli.commands.export import export
 from wayline.cli.commands.feed import feed
 from wayline.cli.commands.forget import forget
@@ -37,8 +39,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
-    init, import_, build, serve, feed, forget, export,
-    backup, restore, rollback, doctor, version,
+    init, import_, build, evaluate, serve, feed, forget, export,
+    backup, restore, rollback, doctor, demo, version,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(command.__name__.rstrip("_"))(command)

@@ -13,6 +13,7 @@ from wayline.schema import Receipt
 
 BuildProgress = Callable[[str, float], None]
 ImportProgress = Callable[[Receipt], None]
+CountProgress = Callable[[str, int, int], None]
 
 
 @contextmanager
@@ -38,6 +39,21 @@ def importing(name: str, *, shown: bool) -> Iterator[ImportProgress]:
         def update(receipt: Receipt) -> None:
             rows = receipt.accepted + receipt.duplicates + len(receipt.rejected)
             progress.update(task, rows=rows)
+
+        yield update
+
+
+@contextmanager
+def counting(what: str, *, shown: bool) -> Iterator[CountProgress | None]:
+    """Show how far each step of several is: called with its name, what is done, and out of what."""
+    if not (shown and sys.stderr.isatty()):
+        yield None
+        return
+    with _bar(TextColumn("{task.completed:,.0f} of {task.total:,.0f}")) as progress:
+        task = progress.add_task(what, total=1)
+
+        def update(step: str, done: int, total: int) -> None:
+            progress.update(task, description=f"{what}: {step}", completed=done, total=total)
 
         yield update
 

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
 SHUTDOWN_S = 10
 
+OnReady = Callable[[str, Callable[[], None]], None]
+"""Called with the server's URL and a function that stops it."""
+
 
 def serve(
     engine: Engine,
     host: str | None = None,
     port: int | None = None,
     *,
-    on_ready: Callable[[str], None] | None = None,
+    listener: socket.socket | None = None,
+    on_ready: OnReady | None = None,
 ) -> None:
     """Serve the REST API until SIGINT or SIGTERM; requests under way are finished.
 
@@ -37,8 +41,10 @@ def serve(
         An open workspace; closed (its traces flushed) before this returns.
     host, port : optional
         ``config.server``'s if not given; port 0 takes a free one.
+    listener : socket, optional
+        A listening socket, instead of ``host`` and ``port``; see :func:`bind`.
     on_ready : callable, optional
-        Told the URL once requests are answered.
+        Told the URL, and how to stop the server from any thread, once requests are answered.
 
     Raises
     ------
@@ -50,8 +56,11 @@ def serve(
     settings = engine.config.server
     host = settings.host if host is None else host
     try:
-        check_binding(host, settings)
-        listener = bind(host, settings.port if port is None else port)
+        if listener is None:
+            check_binding(host, settings)
+            listener = bind(host, settings.port if port is None else port)
+        else:
+            check_binding(listener.getsockname()[0], settings)
         with contextlib.closing(listener):
             _run(engine, listener, on_ready)
     finally:
@@ -99,8 +108,12 @@ class _Server(uvicorn.Server):
         if self.started and self.on_ready:
             self.on_ready()
 
+    def stop(self) -> None:
+        """Finish what is under way, then end."""
+        self.should_exit = True
 
-def _run(engine: Engine, listener: socket.socket, on_ready: Callable[[str], None] | None) -> None:
+
+def _run(engine: Engine, listener: socket.socket, on_ready: OnReady | None) -> None:
     server = _Server(
         uvicorn.Config(
             create_app(engine),
@@ -112,7 +125,7 @@ def _run(engine: Engine, listener: socket.socket, on_ready: Callable[[str], None
         )
     )
     if on_ready is not None:
-        server.on_ready = lambda: on_ready(url_of(listener))
+        server.on_ready = lambda: on_ready(url_of(listener), server.stop)
     # uvicorn stops gracefully on either signal and then raises it again; as an interrupt it ends
     # here and not the process, so that the engine is closed in order.
     previous = None

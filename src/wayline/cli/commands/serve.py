@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,7 +38,7 @@ def serve(
         engine.close()
         raise
 
-    def on_ready(url: str) -> None:
+    def on_ready(url: str, _stop: Callable[[], None]) -> None:
         if as_json:
             print(json.dumps({"url": url}), flush=True)  # one line: a program waits for it
             return
