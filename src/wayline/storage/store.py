@@ -11,8 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-import numpy as np
-
 from wayline.schema import ActionColumns, ActionRecord, FloatVector, IntVector, ItemRecord
 
 if TYPE_CHECKING:
@@ -65,7 +63,6 @@ class RequestTrace:
         if self.provenance:
             sizes.add(len(self.provenance))
         assert len(sizes) == 1, f"columns of unequal length: {sizes}"
-        assert np.issubdtype(np.asarray(self.item_keys).dtype, np.integer)
 
 
 class Store(Protocol):

@@ -25,8 +25,8 @@ COUNTED_BROKEN = {  # what each row is that the query behind it finds: FROM … 
     "(SELECT action_key FROM action_names)",
     "actions stored twice": "actions WHERE twin NOT IN (0, position)",
     "actions with a negative time": "actions WHERE ts_ms < 0",
-    "action details on an unknown surface": "action_details WHERE surface_key NOT IN "
-    "(SELECT surface_key FROM surfaces)",
+    "action details on an unknown surface": "action_details WHERE surface_key > 0 "
+    "AND surface_key NOT IN (SELECT surface_key FROM surfaces)",
     "item details of unknown items": "item_details WHERE item_key NOT IN "
     "(SELECT item_key FROM items)",
     "requests of unknown or forgotten people": "requests WHERE user_key <> 0 "
