@@ -32,24 +32,29 @@ class Neighbours(NamedTuple):
 class VectorIndex(Protocol):
     """Finds the items whose vectors have the largest cosine to a query's.
 
-    One suite, ``tests/storage/test_vector_index.py``, holds every implementation, and an exact one beside it, to this:
+    One suite, ``tests/storage/test_vector_index.py``, holds every implementation, and an exact one
+    beside it, to this:
 
-    - **Build.** ``build(keys, vectors)`` makes a new, finished index; the same input gives the same answers on every run.
-      Lengths of vectors do not matter (only directions do). A key that comes twice stands for its last vector.
-      Keys are 0 or above.
-    - **Search.** ``search(queries, k)`` gives exactly ``k`` columns. Rows are ordered by descending similarity, equal
-      similarities by ascending key; no key twice in a row. If fewer than ``k`` items are indexed they are all there and
-      the rest is ``NO_KEY`` with similarity ``-inf``. At least 95 of the true first 100 are found; up to 1,000 items,
-      and where ``k`` is a quarter of the index or more, the search is exhaustive. Similarities are within 0.004 of the exact cosine.
-      An item's own vector finds the item itself: leaving it out is the caller's choice.
-      Any number of threads may search one index at once.
-    - **Empty.** An index of no items has a ``dim`` too; it saves, views, and answers with ``NO_KEY``. No queries give no rows.
-    - **Files.** ``save(path)`` writes one file, whole or not at all, replacing what was there; ``view(path)`` maps it, reading
-      pages as searches touch them, and answers as the saved index did.
-    - **Errors.** ``DimensionMismatchError`` for queries of another width; ``BadVectorError``, naming the row, for NaN,
-      infinity and vectors of length 0, in ``build`` and ``search``; ``InputError`` for a negative key, ``k`` below 1, or
-      keys and vectors of different number; ``FileProblemError`` from ``view`` for what is not a saved index;
-      ``DiskFullError`` from ``save``. After an error nothing has changed.
+    - **Build.** ``build(keys, vectors)`` makes a new, finished index; the same input gives the same
+      answers on every run. Lengths of vectors do not matter (only directions do). A key that comes
+      twice stands for its last vector. Keys are 0 or above.
+    - **Search.** ``search(queries, k)`` gives exactly ``k`` columns. Rows are ordered by descending
+      similarity, equal similarities by ascending key; no key twice in a row. If fewer than ``k``
+      items are indexed they are all there and the rest is ``NO_KEY`` with similarity ``-inf``. At
+      least 95 of the true first 100 are found; up to 1,000 items, and where ``k`` is a quarter of
+      the index or more, the search is exhaustive. Similarities are within 0.004 of the exact
+      cosine. An item's own vector finds the item itself: leaving it out is the caller's choice. Any
+      number of threads may search one index at once.
+    - **Empty.** An index of no items has a ``dim`` too; it saves, views, and answers with
+      ``NO_KEY``. No queries give no rows.
+    - **Files.** ``save(path)`` writes one file, whole or not at all, replacing what was there;
+      ``view(path)`` maps it, reading pages as searches touch them, and answers as the saved index
+      did.
+    - **Errors.** ``DimensionMismatchError`` for queries of another width; ``BadVectorError``,
+      naming the row, for NaN, infinity and vectors of length 0, in ``build`` and ``search``;
+      ``InputError`` for a negative key, ``k`` below 1, or keys and vectors of different number;
+      ``FileProblemError`` from ``view`` for what is not a saved index; ``DiskFullError`` from
+      ``save``. After an error nothing has changed.
     """
 
     @property
@@ -103,8 +108,8 @@ def checked_directions(vectors: FloatMatrix, *, where: str, dim: int | None = No
     bad = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
     if len(bad):
         raise BadVectorError(
-            f"Row {bad[0]} of {where} is {shorten(matrix[bad[0], :4].tolist())}…, expected finite numbers, not all zero: "
-            "leave that item out or mend its vector.",
+            f"Row {bad[0]} of {where} is {shorten(matrix[bad[0], :4].tolist())}…, "
+            "expected finite numbers, not all zero: leave that item out or mend its vector.",
             field="vector",
         )
     return np.ascontiguousarray(matrix / norms[:, None], dtype=np.float32)
