@@ -7,6 +7,7 @@
     │   ├── FileProblemError            bad_file             2    400
     │   ├── UnknownColumnsError         unknown_columns      2    400
     │   ├── BadTimeError                bad_time             2    400
+    │   ├── FutureActionError           future_action        2    400
     │   ├── BadVectorError              bad_vector           2    400
     │   ├── DimensionMismatchError      dimension_mismatch   2    400
     │   ├── TooLargeError               too_large            2    413
@@ -83,6 +84,18 @@ class AmbiguousDateError(InputError):
         super().__init__(
             f"{column} of {where} has dates like {shorten(example)}, which may be day/month or month/day, and no other date "
             "shows which: write ISO dates such as 2010-04-03T08:26:00Z.",
+            field="ts",
+        )
+
+
+class FutureActionError(InputError):
+    """An action is later than the time that was asked about."""
+
+    code = "future_action"
+
+    def __init__(self, *, got: int, now: int) -> None:
+        super().__init__(
+            f"Got an action at {got} ms, expected none after {now} ms, the time asked about: leave out later actions.",
             field="ts",
         )
 
