@@ -8,6 +8,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from wayline.schema import Rejection
 
 DELIMITERS = (",", "\t", ";", "|", "::")
 _UNIT = "\x1f"  # stands for "::", which the csv module cannot split at
+_OPEN = "its last quote is never closed"
 _MAX_FIELD = 32 << 20
 _MAX_OPEN_CHARACTERS = 16 << 20
 
@@ -121,7 +123,7 @@ def _parse(text: str, dialect: Dialect, *, header: bool, final: bool) -> tuple[_
     width = len(dialect.names)
     try:
         rows = list(filter(None, dialect.reader(_from(lines, start))))
-        if all(len(row) == width for row in rows):
+        if set(map(len, rows)) <= {width}:
             return _Records(rows, None, []), ""
     except csv.Error:
         pass
@@ -131,51 +133,41 @@ def _parse(text: str, dialect: Dialect, *, header: bool, final: bool) -> tuple[_
 def _parse_with_care(
     lines: list[str], start: int, dialect: Dialect, *, final: bool
 ) -> tuple[_Records, str]:
-    """Record by record: a faulty one costs its first line only, so a stray quote does not swallow
-    what follows.
+    """Record by record: a faulty one costs its first line only, so that a stray quote does not
+    swallow what follows.
     """
-    width = len(dialect.names)
-    out = _Records([], [], [])
-    assert out.at is not None
+    at: list[int] = []
+    out = _Records([], at, [])
     while start < len(lines):
-        reader = dialect.reader(_from(lines, start))
-        taken = 0
-        fault = ""
-        while True:
-            try:
-                row = next(reader, None)
-            except csv.Error as error:
-                open_end = "unexpected end" in str(error)
-                rest = "".join(lines[start + taken :]) if open_end and not final else ""
-                if rest and len(rest) < _MAX_OPEN_CHARACTERS:
-                    return out, rest
-                row = _one_long_line(lines[start + taken], dialect)
-                fault = "a quote is never closed" if open_end else str(error)
-                if row is not None and len(row) == width:
-                    out.at.append(out.count)
-                    out.rows.append(row)
-                    fault = ""
-                start += taken + 1
-                break
-            if row is None:
-                return out, ""
-            spanned, before = reader.line_num - taken, start + taken
-            taken = reader.line_num
-            if not row:
-                continue
-            if len(row) == width:
-                out.at.append(out.count)
-                out.rows.append(row)
-                continue
-            fault = f"has {len(row)} fields, expected {width}"
-            if spanned > 1:
-                start = before + 1
-                break
-            out.faults.append((out.count, _fault(fault, lines[before])))
-            fault = ""
+        row, taken, fault = _record(lines, start, dialect)
+        if fault == _OPEN and not final:
+            rest = "".join(lines[start:])
+            if len(rest) < _MAX_OPEN_CHARACTERS:
+                return out, rest
         if fault:
-            out.faults.append((out.count, _fault(fault, lines[start - 1])))
+            where = shorten(lines[start].rstrip())
+            out.faults.append((out.count, f"{fault}: check the quotes and delimiters of {where}"))
+        elif row:
+            at.append(out.count)
+            out.rows.append(row)
+        start += taken
     return out, ""
+
+
+def _record(lines: list[str], start: int, dialect: Dialect) -> tuple[list[str], int, str]:
+    """One record, how many lines it takes, and what is wrong with it (then it takes one line)."""
+    reader = dialect.reader(_from(lines, start))
+    try:
+        row: list[str] = next(reader)
+        taken: int = reader.line_num
+    except csv.Error as error:
+        alone = _one_long_line(lines[start], dialect)
+        if alone is None:
+            return [], 1, _OPEN if "unexpected end" in str(error) else "its quotes do not pair up"
+        row, taken = alone, 1
+    if row and len(row) != len(dialect.names):
+        return [], 1, f"has {len(row)} fields, expected {len(dialect.names)}"
+    return row, taken, ""
 
 
 def _one_long_line(line: str, dialect: Dialect) -> list[str] | None:
@@ -196,16 +188,16 @@ def _one_long_line(line: str, dialect: Dialect) -> list[str] | None:
 
 def _batch(records: _Records, dialect: Dialect, wanted: Sequence[str], first_row: int) -> Batch:
     """Records as columns of text."""
-    columns = list(zip(*records.rows, strict=True)) or [()] * len(dialect.names)
-    by_name = dict(zip(dialect.names, columns, strict=True))
-    frame = pl.DataFrame([pl.Series(name, by_name[name], dtype=pl.String) for name in wanted])
+    frame = pl.DataFrame(
+        [
+            pl.Series(name, list(map(itemgetter(place), records.rows)), dtype=pl.String)
+            for name in wanted
+            for place in [dialect.names.index(name)]
+        ]
+    )
     at = np.arange(records.count) if records.at is None else np.array(records.at, dtype=np.int64)
     refused = [Rejection(first_row + number, "row", reason) for number, reason in records.faults]
     return Batch(frame, at.astype(np.int64) + first_row, first_row + records.count, refused)
-
-
-def _fault(what: str, line: str) -> str:
-    return f"{what}: check the quotes and delimiters of {shorten(line.rstrip())}"
 
 
 def _from(lines: list[str], start: int) -> Iterator[str]:

@@ -150,7 +150,7 @@ def _head(path: Path) -> tuple[bool, bytes]:
             if len(head) >= _HEAD_BYTES:
                 break
     except TornFileError as error:
-        if not head:
+        if b"\n" not in head:  # not even a header
             raise FileProblemError(str(error), field="file") from None
     if not head:
         raise FileProblemError(

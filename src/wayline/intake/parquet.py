@@ -74,7 +74,7 @@ def one_line(error: BaseException, limit: int = 160) -> str:
 
 
 def _unpack(path: Path) -> Any:
-    """A map of the unpacked bytes; the file behind it has no name any more and goes with the map."""
+    """A map of the unpacked bytes; the file behind it has lost its name and goes with the map."""
     import pyarrow as pa
 
     with tempfile.NamedTemporaryFile(prefix="wayline-") as unpacked:
