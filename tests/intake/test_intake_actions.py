@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 from wayline.clock import DAY_MS
 from wayline.errors import AmbiguousDateError, InputError, UnknownColumnsError
-from wayline.intake import Chunk, read_actions, validate_actions
+from wayline.intake import Chunk, columns_of, read_actions, validate_actions
 from wayline.intake.rules import RowRefusedError, check_action
 from wayline.schema import Rejection
 
@@ -77,7 +78,8 @@ def one(row: dict[str, Any]) -> Rejection:
         ("user_id", 2.0**60, "neither text nor a whole number"),
         ("user_id", float("inf"), "neither text nor a whole number"),
         ("user_id", ["u"], "neither text nor a whole number"),
-        ("user_id", b"u", "neither text nor a whole number"),
+        ("user_id", b"\xff", "Unicode"),
+        ("user_id", Decimal("1.5"), "neither text nor a whole number"),
         ("ts", None, "missing"),
         ("ts", "", "missing"),
         ("ts", -1, "Got -1 as a time"),
@@ -131,6 +133,8 @@ def test_the_first_field_that_breaks_a_rule_is_named() -> None:
         (10**30, "1" + "0" * 30),
         (0, "0"),
         ("17850.0", "17850.0"),
+        (Decimal("17850.00"), "17850"),
+        (b"u1", "u1"),
     ],
 )
 def test_ids_become_text_without_losing_what_they_were(value: Any, text: str) -> None:
@@ -181,6 +185,58 @@ def test_no_rows_are_no_error() -> None:
     assert list(read_actions([], now_ts_ms=NOW)) == []
     assert list(read_actions(iter(()), now_ts_ms=NOW)) == []
     assert list(read_actions(pl.DataFrame(), now_ts_ms=NOW)) == []
+
+
+def test_a_request_is_judged_row_by_row_whatever_it_lacks() -> None:
+    for bad, field in (
+        ({}, "row"),
+        ({"foo": 1}, "user_id"),
+        ({"user_id": "u"}, "item_id"),
+        (5, "row"),
+    ):
+        chunk = validate_actions([bad], now_ts_ms=NOW)
+        assert [(each.index, each.field) for each in chunk.rejections] == [(0, field)]
+        assert (chunk.frame.height, chunk.rows) == (0, 1)
+    with pytest.raises(UnknownColumnsError):
+        validate_actions([GOOD], now_ts_ms=NOW, mapping={"user_id": "nobody"})
+
+
+def test_rows_without_any_known_field_are_refused_even_in_a_later_chunk() -> None:
+    rows = [GOOD] * 20_000 + [{}, {"foo": 1}]
+    frame, rejections, count = read(rows)
+    assert (frame.height, count) == (20_000, 20_002)
+    assert [(each.index, each.field) for each in rejections] == [
+        (20_000, "row"),
+        (20_001, "user_id"),
+    ]
+
+
+def test_parquet_like_columns_of_bytes_and_decimals_are_read() -> None:
+    frame = pl.DataFrame(
+        {
+            "user": [b"u1", b"u2", b"\xff"],
+            "item": [Decimal(1), Decimal("2.0"), Decimal(3)],
+            "ts": [1_300_000_000] * 3,
+            "value": [Decimal("1.25"), None, None],
+        }
+    )
+    accepted, (bad,), _ = read(frame)
+    assert accepted.select("user_id", "item_id", "value").rows() == [
+        ("u1", "1", 1.25),
+        ("u2", "2", None),
+    ]
+    assert (bad.index, bad.field) == (2, "user_id")
+    assert read(frame[:2])[0]["user_id"].to_list() == ["u1", "u2"]
+
+
+def test_columns_are_told_without_reading_the_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.dat").write_text("1::2::5::1300000000\n")
+    found = columns_of(tmp_path / "a.dat", kind="actions")
+    assert found.columns["ts"] == "column_4"
+    assert columns_of([{"sku": 1, "name": "x"}], kind="items").columns == {
+        "item_id": "sku",
+        "title": "name",
+    }
 
 
 def test_fields_that_appear_late_are_still_used() -> None:

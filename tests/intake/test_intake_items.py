@@ -59,7 +59,8 @@ def test_an_item_needs_only_its_id() -> None:
     assert chunk.frame.schema == {k: v for k, v in ITEM_SCHEMA.items() if k != "vector"}
     assert chunk.frame.drop("row").row(0) == ("x", None, None, None, [], None, None, False, None)
     with pytest.raises(UnknownColumnsError, match="--map item_id=COLUMN"):
-        items([{"title": "x"}])
+        list(read_items([{"title": "x"}]))
+    assert [each.field for each in items([{"title": "x"}]).rejections] == ["item_id"]
     assert validate_items([]).rows == 0
 
 

@@ -15,6 +15,7 @@ from wayline.intake.actions import ACTION_SCHEMA, read_actions, validate_actions
 from wayline.intake.batch import Chunk
 from wayline.intake.columns import ColumnMap, guess_columns
 from wayline.intake.items import ITEM_SCHEMA, read_items, validate_items
+from wayline.intake.reading import columns_of
 from wayline.intake.rejects import RejectsWriter
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Chunk",
     "ColumnMap",
     "RejectsWriter",
+    "columns_of",
     "guess_columns",
     "read_actions",
     "read_items",

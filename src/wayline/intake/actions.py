@@ -12,16 +12,16 @@ import polars as pl
 
 from wayline.clock import DAY_MS
 from wayline.intake import checks
-from wayline.intake.batch import ROWS_PER_CHUNK, Batch, Chunk
-from wayline.intake.columns import ColumnMap
-from wayline.intake.reading import Reading
+from wayline.intake.batch import ROWS_PER_CHUNK, Batch, Chunk, cells_of
+from wayline.intake.columns import ColumnMap, guess_columns
+from wayline.intake.reading import Reading, chunk_of
 from wayline.intake.rules import (
     ACTION_TEXTS,
     DEFAULT_ACTION,
     RowRefusedError,
     check_action,
 )
-from wayline.intake.sources import from_rows, open_source
+from wayline.intake.sources import batch_of_rows, open_source
 from wayline.intake.times import NO_ORDER, SlashOrder, times_of
 from wayline.schema import Rejection
 
@@ -94,20 +94,20 @@ def validate_actions(
 ) -> Chunk:
     """Validate rows that came at once, as in one request; same rules and result as `read_actions`.
 
-    Dates like ``3/4/2010`` are refused row by row: what they mean must not depend on the rows sent
-    beside them. No rows give an empty chunk.
+    Nothing raises for what a row is like: a row without a user is refused, even if no row has one.
+    Dates like ``3/4/2010`` are refused too, because what they mean must not depend on the rows
+    sent beside them.
 
     Raises
     ------
     UnknownColumnsError
-        If no row has a user, an item or a time under any known name.
+        If ``mapping`` names a role that there is not, or a field that no row has.
     """
-    batches = from_rows(rows, rows_per_chunk=max(len(rows), 1))
-    reading = Reading(batches, kind="actions", mapping=mapping, time_role=None)
-    for batch, columns in reading.batches():
-        frame, rejections = _validate(batch, columns, now_ts_ms, NO_ORDER)
-        return reading.chunk(batch, columns, frame, rejections)
-    return Chunk(_empty(_ALWAYS), [], 0, ColumnMap("actions", {}))
+    batch = batch_of_rows(rows, 0)
+    names = batch.frame.columns
+    columns = guess_columns(names, mapping=mapping, label="the rows", needed=False)
+    frame, rejections = _validate(batch, columns, now_ts_ms, NO_ORDER)
+    return chunk_of(batch, columns, frame, rejections)
 
 
 def _validate(
@@ -150,7 +150,7 @@ def _validate(
     if ok.all():
         return frame, []
     unsure = pl.Series(~ok)
-    cells = zip(*(column.filter(unsure).to_list() for column in raw.values()), strict=True)
+    cells = cells_of([column.filter(unsure) for column in raw.values()], int(unsure.sum()))
     rows = dict(zip(batch.row[~ok].tolist(), cells, strict=True))
     late, rejections = _row_by_row(rows, list(raw), wanted, now_ts_ms, order)
     frame = frame.filter(pl.Series(ok))

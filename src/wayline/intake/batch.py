@@ -82,3 +82,9 @@ def torn(names: Sequence[str], next_row: int, problem: str) -> Batch:
     """The empty last batch of a source that ends before its end."""
     empty = pl.DataFrame({name: pl.Series([], dtype=pl.String) for name in names})
     return Batch(empty, np.empty(0, dtype=np.int64), next_row, problem=problem)
+
+
+def cells_of(columns: Sequence[pl.Series], rows: int) -> Iterator[tuple[object, ...]]:
+    """The rows of some columns as Python values; ``rows`` empty tuples where there is no column."""
+    lists = [column.to_list() for column in columns]
+    return zip(*lists, strict=True) if lists else iter([()] * rows)

@@ -82,6 +82,11 @@ def _as_text(column: pl.Series) -> pl.Series | None:
         return column
     if dtype in (pl.Categorical, pl.Enum, pl.Null):
         return column.cast(pl.String)
+    if dtype == pl.Binary:
+        try:
+            return column.cast(pl.String)
+        except pl.exceptions.PolarsError:
+            return None  # some value is not UTF-8
     if dtype.is_float():
         wide = column.cast(pl.Float64)
         whole = (wide == wide.floor()) & (wide.abs() < 2**53)

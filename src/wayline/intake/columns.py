@@ -114,6 +114,7 @@ def guess_columns(
     mapping: Mapping[str, str] | None = None,
     hints: Mapping[str, str] | None = None,
     label: str = "the data",
+    needed: bool = True,
 ) -> ColumnMap:
     """Find the column of every role.
 
@@ -130,6 +131,8 @@ def guess_columns(
         What a file without a header shows by its values; weaker than a name.
     label : str
         What to call the data in a message.
+    needed : bool
+        False leaves it to the rows to miss a needed column (rows of a request, judged one by one).
 
     Raises
     ------
@@ -163,7 +166,7 @@ def guess_columns(
         hit = hit or (hints or {}).get(role)
         if hit is not None and hit not in found.values():
             found[role] = hit
-    for role in REQUIRED[kind]:
+    for role in REQUIRED[kind] if needed else ():
         if role not in found:
             raise UnknownColumnsError(_no_column_for(role, names, label), field=role)
     used = set(found.values())

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from wayline.intake.batch import Batch, Chunk
-from wayline.intake.columns import ColumnMap
-from wayline.intake.reading import Reading
+from wayline.intake.batch import Batch, Chunk, cells_of
+from wayline.intake.columns import ColumnMap, guess_columns
+from wayline.intake.reading import Reading, chunk_of
 from wayline.intake.rules import RowRefusedError, check_item
-from wayline.intake.sources import from_rows, open_source
+from wayline.intake.sources import batch_of_rows, open_source
 from wayline.intake.times import NO_ORDER, SlashOrder
 from wayline.intake.vectors import plain_vectors, vector_of
 from wayline.schema import Rejection
@@ -82,12 +82,11 @@ def validate_items(
     dimensions: int | None = None,
 ) -> Chunk:
     """Validate rows that came at once, as in one request; same rules and result as `read_items`."""
-    batches = from_rows(rows, rows_per_chunk=max(len(rows), 1))
-    reading = Reading(batches, kind="items", mapping=mapping, time_role=None)
-    for batch, columns in reading.batches():
-        frame, rejections, _ = _validate(batch, columns, NO_ORDER, dimensions)
-        return reading.chunk(batch, columns, frame, rejections)
-    return Chunk(_frame([], {}), [], 0, ColumnMap("items", {}))
+    batch = batch_of_rows(rows, 0)
+    names = batch.frame.columns
+    columns = guess_columns(names, kind="items", mapping=mapping, label="the rows", needed=False)
+    frame, rejections, _ = _validate(batch, columns, NO_ORDER, dimensions)
+    return chunk_of(batch, columns, frame, rejections)
 
 
 def _validate(
@@ -104,8 +103,8 @@ def _validate(
     kept: list[dict[str, Any]] = []
     rejections: list[Rejection] = []
     roles, others = list(raw), [column.name for column in extra]
-    role_cells = _rows([column.to_list() for column in raw.values()], frame.height)
-    other_cells = _rows([column.to_list() for column in extra], frame.height)
+    role_cells = cells_of(list(raw.values()), frame.height)
+    other_cells = cells_of(extra, frame.height)
     for at, (position, cells, rest) in enumerate(
         zip(batch.row.tolist(), role_cells, other_cells, strict=True)
     ):
@@ -170,10 +169,6 @@ class _Vectors:
         fine = self._lists.to_list() if self._sure.any() else []
         cells = [fine[i] if self._sure[i] else self._late.get(i) for i in at]
         return pl.Series("vector", cells, dtype=ITEM_SCHEMA["vector"])
-
-
-def _rows(columns: Sequence[Sequence[object]], height: int) -> Iterator[tuple[object, ...]]:
-    return zip(*columns, strict=True) if columns else iter([()] * height)
 
 
 def _frame(kept: Sequence[Mapping[str, Any]], vectors: Mapping[str, Any]) -> pl.DataFrame:

@@ -5,6 +5,7 @@ rejection or an error.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import polars as pl
 
@@ -12,6 +13,7 @@ from wayline.errors import AmbiguousDateError, FileProblemError
 from wayline.intake import checks
 from wayline.intake.batch import Batch, Chunk, Source
 from wayline.intake.columns import REQUIRED, ColumnMap, Kind, guess_columns, roles_given
+from wayline.intake.sources import open_source
 from wayline.intake.times import NO_ORDER, SlashOrder, slash_order
 from wayline.schema import Rejection
 
@@ -47,6 +49,10 @@ class Reading:
         self._float_ids: list[str] | None = None
         self._accepted = 0
 
+    def columns(self) -> ColumnMap:
+        """The columns by the names that are known before reading."""
+        return self._guess(list(self.source.names))
+
     def batches(self) -> Iterator[tuple[Batch, ColumnMap]]:
         """The batches, each with the columns known by then (rows of mappings may bring new ones
         late).
@@ -54,7 +60,7 @@ class Reading:
         names = list(self.source.names)
         if not names:
             return  # nothing was handed in: no rows, or a frame without columns
-        columns = self._guess(names)
+        columns = self.columns()
         wanted = list(columns.columns.values()) if self.kind == "actions" else None
         for batch in self.source.batches(wanted):
             new = [name for name in batch.frame.columns if name not in names]
@@ -74,15 +80,10 @@ class Reading:
             If the source is torn before its first good row: then nothing of it is used.
         """
         self._accepted += frame.height
-        refused = batch.refused + rejections
-        if batch.refused and rejections:
-            refused.sort(key=lambda each: each.index)
-        if batch.problem is not None:
-            if not self._accepted:
-                raise FileProblemError(batch.problem, field="file")
-            refused.append(Rejection(batch.next_row, "file", batch.problem))
+        if batch.problem is not None and not self._accepted:
+            raise FileProblemError(batch.problem, field="file")
         warnings, self.warnings = self.warnings, []
-        return Chunk(frame, refused, frame.height + len(refused), columns, warnings)
+        return chunk_of(batch, columns, frame, rejections, warnings)
 
     def _guess(self, names: list[str], known: ColumnMap | None = None) -> ColumnMap:
         """Guess the columns; those already settled stay."""
@@ -129,11 +130,41 @@ class Reading:
         if found is False:
             return  # later rows may still have slashes
         if found is None and self.source.repeatable:
-            ahead = (slash_order(batch.frame[name]) for batch in self.source.batches([name]))
-            found = next((order for order in ahead if order), None)
+            later = (batch.frame for batch in self.source.batches([name]))
+            orders = (slash_order(part[name]) for part in later if name in part.columns)
+            found = next((order for order in orders if order), None)
         if not found:
             texts = frame[name]
             example = texts.filter(texts.str.contains("/", literal=True)).item(0)
             raise AmbiguousDateError(str(example), name, self.source.label)
         self.order, self._order_known = SlashOrder(str(found)), True
         self.warnings.append(f"{name} is read as {found}, as its other dates show")
+
+
+def chunk_of(
+    batch: Batch,
+    columns: ColumnMap,
+    frame: pl.DataFrame,
+    rejections: list[Rejection],
+    warnings: list[str] | None = None,
+) -> Chunk:
+    """What one batch became, its rejections in the order of the rows."""
+    refused = sorted(batch.refused + rejections, key=lambda each: each.index)
+    if batch.problem is not None:
+        refused.append(Rejection(batch.next_row, "file", batch.problem))
+    return Chunk(frame, refused, frame.height + len(refused), columns, warnings or [])
+
+
+def columns_of(source: Any, *, kind: Kind, mapping: Mapping[str, str] | None = None) -> ColumnMap:
+    """Say which column would play which part, without reading the rows.
+
+    Unlike `guess_columns` on the bare names, this also knows files without a header.
+
+    Raises
+    ------
+    FileProblemError, UnknownColumnsError
+        As reading it would.
+    """
+    opened = open_source(source, rows_per_chunk=1_000)
+    reading = Reading(opened, kind=kind, mapping=mapping, time_role=None)
+    return reading.columns()

@@ -12,6 +12,7 @@ import math
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
@@ -56,7 +57,9 @@ def text_of(
     """
     if value is None:
         return None
-    if not isinstance(value, str):
+    if isinstance(value, bytes):  # a Parquet column of bytes that nobody called text
+        value = value.decode(errors="surrogateescape")
+    elif not isinstance(value, str):
         value = _number_text(value, field)
         if value is None:
             return None
@@ -103,7 +106,7 @@ def number_of(value: object, field: str) -> float | None:
     """A finite number, or None where there is none."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    if isinstance(value, bool) or not isinstance(value, (Real, str)):
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal, str)):
         raise RowRefusedError(field, f"{field} {shorten(value)} is not a number")
     try:
         number = float(value)
@@ -273,6 +276,9 @@ def _number_text(value: object, field: str) -> str | None:
         pass
     elif isinstance(value, Integral):
         return str(int(value))
+    elif isinstance(value, Decimal):
+        if value.is_finite() and value == value.to_integral_value():
+            return str(int(value))
     elif isinstance(value, Real):
         number = float(value)
         if math.isnan(number):

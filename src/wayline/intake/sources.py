@@ -82,13 +82,13 @@ def from_rows(rows: Iterable[object], *, rows_per_chunk: int = _ROWS_AT_ONCE) ->
 def batch_of_rows(
     rows: Sequence[object], first_row: int, refused: list[Rejection] | None = None
 ) -> Batch:
-    """Mappings as columns; what is no mapping is refused."""
-    if all(type(row) is dict for row in rows):
+    """Mappings as columns; what is no mapping, or an empty one, is refused."""
+    if all(type(row) is dict and row for row in rows):
         mapped: list[Mapping[Any, Any]] = rows  # type: ignore[assignment]  # just checked, at C speed
         position = np.arange(first_row, first_row + len(rows), dtype=np.int64)
         bad: list[Rejection] = []
     else:
-        pairs = [(first_row + at, as_mapping(row), row) for at, row in enumerate(rows)]
+        pairs = [(first_row + at, as_mapping(row) or None, row) for at, row in enumerate(rows)]
         mapped = [each for _, each, _ in pairs if each is not None]
         position = np.array([at for at, each, _ in pairs if each is not None], dtype=np.int64)
         bad = [
@@ -173,8 +173,10 @@ def _pandas_column(name: str, column: Any) -> pl.Series:
         return column_of(
             name, [None if gap else value for gap, value in zip(gaps, column, strict=True)]
         )
-    plain: pl.Series = pl.Series(name, pl.from_pandas(column.reset_index(drop=True)))
-    return plain
+    try:
+        return pl.Series(name, pl.from_pandas(column.reset_index(drop=True)))
+    except (pl.exceptions.PolarsError, ArithmeticError, TypeError, ValueError):
+        return column_of(name, column.tolist())  # a type of pandas alone, such as Period
 
 
 def _of_arrow(source: Any, rows_per_chunk: int) -> Source:
