@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -152,6 +152,21 @@ class Generations:
             (self.root / id_).rename(trash)
             shutil.rmtree(trash)
         return removed
+
+    def amend(self, id_: str, name: str, change: Callable[[Path], None]) -> None:
+        """Replace one file of a published generation, for what must not be kept (a forgotten person).
+
+        ``change`` writes the new content to the path it is given, which holds a copy of the old.
+        """
+        path, manifest = self.open(id_)
+        copy = path / f".{name}.new"
+        with full_disk_said(self.root):
+            shutil.copy2(path / name, copy)
+            change(copy)
+            manifest["files"][name] = {"sha256": _hash(copy), "bytes": copy.stat().st_size}
+            copy.replace(path / name)
+            replace_text(path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+            sync(path)
 
     def _next_id(self) -> str:
         numbers = [int(p.name[1:]) for p in self.root.glob("g*") if p.name[1:].isdigit()]

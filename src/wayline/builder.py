@@ -1,0 +1,379 @@
+"""Build a generation: everything that is derived from the log, made at once and published whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from wayline.clock import DAY_MS
+from wayline.config import Config
+from wayline.embeddings.build import Embeddings, Interactions, build_embeddings
+from wayline.embeddings.linear import quantise
+from wayline.embeddings.near_duplicates import near_duplicates
+from wayline.embeddings.text import item_text
+from wayline.errors import NothingToBuildError
+from wayline.interests.identity import match_ids
+from wayline.interests.interests import InterestSet, find_interests_many
+from wayline.interests.labels import Labeller
+from wayline.retrieval.fit import Wants, count_tables, fit_recipe
+from wayline.retrieval.recipe import Recipe, plain_recipe
+from wayline.schema import FloatVector, IntVector
+from wayline.sequences.history import Worths
+from wayline.storage.generations import Generations
+from wayline.storage.store import Store
+from wayline.storage.usearch_index import UsearchIndex
+
+Progress = Callable[[str, float], None]
+KEPT_GENERATIONS = 5
+INTERESTS = "interests.parquet"
+NOT_BORN = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class LogColumns:
+    """The log as far as a build reads it, oldest first, shape [M]; ``worth`` scaled to 1."""
+
+    user_idx: IntVector
+    item_idx: IntVector
+    ts_ms: IntVector
+    worth: FloatVector
+    position: int
+    until: int
+    n_users: int
+    n_items: int
+
+    def wants(self) -> Wants:
+        """Give the first-time wanting actions."""
+        positive = np.flatnonzero(self.worth > 0)
+        pair = self.user_idx[positive] * np.int64(self.n_items + 1) + self.item_idx[positive]
+        _, first, inverse = np.unique(pair, return_index=True, return_inverse=True)
+        largest = np.zeros(len(first), np.float32)
+        np.maximum.at(largest, inverse, self.worth[positive])
+        order = np.argsort(first)
+        rows = positive[first[order]]
+        return Wants(
+            self.user_idx[rows], self.item_idx[rows], self.ts_ms[rows], largest[order],
+            self.n_users, self.n_items,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds by step, and the progress shown meanwhile."""
+
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Callable[[float], None]]:
+        """Time one step; what it yields takes the share done."""
+        self.progress(name, 0.0)
+        began = time.perf_counter()
+        yield lambda share: self.progress(name, share)
+        self.seconds[name] = round(time.perf_counter() - began, 2)
+        self.progress(name, 1.0)
+
+
+def read_log(store: Store, worths: Worths, until_ts_ms: int | None) -> LogColumns:
+    """Read the whole log up to a time, oldest first.
+
+    Raises
+    ------
+    NothingToBuildError
+        If no action up to then is worth anything above 0.
+    """
+    parts = list(store.scan_actions(until_ts_ms=until_ts_ms))
+    if not parts:
+        when = "in the workspace" if until_ts_ms is None else "up to that time"
+        raise NothingToBuildError(
+            f"There are no actions {when}: import some with `wayline import FILE`."
+        )
+    ts_ms = np.concatenate([p.ts_ms for p in parts])
+    worth = worths.of(np.concatenate([p.action_key for p in parts]).astype(np.int64))
+    if not (worth > 0).any():
+        raise NothingToBuildError(
+            f"None of {len(ts_ms):,} actions is worth anything above 0 (they are called "
+            f"{', '.join(sorted(store.action_names())[:8])}): name them under [actions] in wayline.toml."
+        )
+    order = np.argsort(ts_ms, kind="stable")
+    user_key = np.concatenate([p.user_key for p in parts])[order]
+    item_key = np.concatenate([p.item_key for p in parts])[order]
+    return LogColumns(
+        user_key - 1, item_key - 1, ts_ms[order], worth[order],
+        position=int(parts[-1].position[-1]),
+        until=int(ts_ms.max()) if until_ts_ms is None else until_ts_ms,
+        n_users=int(user_key.max()),
+        n_items=max(int(item_key.max()), store.count_items() if until_ts_ms is None else 0),
+    )  # fmt: skip
+
+
+def build_generation(
+    store: Store,
+    generations: Generations,
+    config: Config,
+    *,
+    until_ts_ms: int | None,
+    now_ts_ms: int,
+    cache: Path,
+    progress: Progress,
+) -> str:
+    """Make and publish one generation; gives its id. Hold ``generations.lock()``.
+
+    Parameters
+    ----------
+    until_ts_ms : int, optional
+        Use no action later than this.
+    cache : Path
+        Where text vectors are kept between builds.
+    """
+    watch = Stopwatch(progress)
+    cache.mkdir(parents=True, exist_ok=True)
+    with watch.step("read the log"):
+        worths = Worths(config.actions, store.action_names())
+        log = read_log(store, worths, until_ts_ms)
+        wants = log.wants()
+        texts = _texts(store, log.n_items)
+    support = np.bincount(wants.item_idx, minlength=log.n_items)
+    with watch.step("embed the items") as share:
+        found = _embed(texts, wants, config, cache, share)
+    with watch.step("index them"):
+        left_out = _left_out(found, texts, support)
+        indexed = np.flatnonzero(found.usable & ~left_out)
+        index = UsearchIndex.build(indexed, found.vectors[indexed])
+    with watch.step("count what goes with what"):
+        tables = count_tables(wants)
+    with watch.step("fit the recipe") as share:
+        recipe = _fit(wants, texts, config, cache, share)
+    with watch.step("find interests") as share:
+        labeller = make_labeller(texts)
+        interests = _interests(store, log, found, config, generations, labeller, share)
+    with watch.step("publish"), generations.begin() as writer:
+        folder = writer.path
+        index.save(folder / "index.usearch")
+        np.save(folder / "vectors.npy", found.vectors)
+        np.save(folder / "vectors.int8.npy", quantise(found.vectors))
+        np.save(folder / "usable.npy", found.usable)
+        np.save(folder / "left_out.npy", left_out)
+        np.save(folder / "born_ts_ms.npy", _born(texts, wants))
+        np.save(folder / "want_ts_ms.npy", wants.ts_ms)
+        np.save(folder / "want_item_idx.npy", wants.item_idx.astype(np.int32))
+        for name, table in tables.items():
+            table.save(folder, name)
+        recipe.save(folder / "recipe.json")
+        interests.write_parquet(folder / INTERESTS)
+        texts.select("title", "category", "tags").write_parquet(folder / "titles.parquet")
+        id_ = writer.publish(_manifest(log, wants, found, recipe, config, now_ts_ms, watch))
+    generations.prune(KEPT_GENERATIONS)
+    return id_
+
+
+def _manifest(
+    log: LogColumns,
+    wants: Wants,
+    found: Embeddings,
+    recipe: Recipe,
+    config: Config,
+    now_ts_ms: int,
+    watch: Stopwatch,
+) -> dict[str, Any]:
+    return {
+        "created_at": now_ts_ms,
+        "position": log.position,
+        "until": log.until,
+        "items": log.n_items,
+        "users": log.n_users,
+        "actions": len(log.item_idx),
+        "wants": len(wants),
+        "embeddings": {"kind": found.kind, "dim": found.vectors.shape[1], "notes": found.notes},
+        "metrics": {"recipe": dict(recipe.report)},
+        "recipe": {"weights": recipe.to_dict()["weights"], "diversity": recipe.diversity},
+        "actions_worth": dict(config.actions),
+        "seconds": watch.seconds,
+    }
+
+
+def _texts(store: Store, n_items: int) -> pl.DataFrame:
+    texts = store.item_texts().head(n_items)
+    ids = store.item_ids(texts["item_key"].to_numpy())
+    return texts.with_columns(item_id=pl.Series(ids, dtype=pl.String))
+
+
+def _embed(
+    texts: pl.DataFrame,
+    wants: Wants,
+    config: Config,
+    cache: Path,
+    share: Callable[[float], None],
+) -> Embeddings:
+    columns = texts.select("title", "category", "tags", "description").iter_rows()
+    return build_embeddings(
+        [item_text(title, category, tags or (), text) for title, category, tags, text in columns],
+        Interactions(wants.user_idx, wants.item_idx, wants.ts_ms, wants.worth),
+        config.embeddings,
+        item_ids=texts["item_id"].to_list() if "item_id" in texts.columns else (),
+        cache_path=cache / "text_vectors.npz",
+        progress=lambda _what, done, total: share(done / max(total, 1)),
+    )
+
+
+def _left_out(found: Embeddings, texts: pl.DataFrame, support: IntVector) -> Any:
+    """Items that are the same as a more wanted one: they are never shown."""
+    keys = np.flatnonzero(found.usable)
+    titles = texts["title"].to_list()
+    left = near_duplicates(
+        found.vectors[keys], keys, [titles[k] for k in keys.tolist()], support[keys]
+    )
+    out = np.zeros(len(found.usable), bool)
+    out[left] = True
+    return out
+
+
+def _fit(
+    wants: Wants,
+    texts: pl.DataFrame,
+    config: Config,
+    cache: Path,
+    share: Callable[[float], None],
+) -> Recipe:
+    if config.recipe.mode == "plain":
+        return plain_recipe().pinned(config.recipe.pins)
+
+    def past_vectors(past: Wants) -> Any:
+        return _embed(texts, past, config, cache, lambda _: None).vectors
+
+    return fit_recipe(wants, past_vectors, progress=share).pinned(config.recipe.pins)
+
+
+def make_labeller(texts: pl.DataFrame) -> Labeller:
+    tags = [
+        [*([category] if category else []), *(own or [])]
+        for category, own in texts.select("category", "tags").iter_rows()
+    ]
+    return Labeller(texts["title"].to_list(), tags=tags)
+
+
+def _interests(
+    store: Store,
+    log: LogColumns,
+    found: Embeddings,
+    config: Config,
+    generations: Generations,
+    labeller: Labeller,
+    share: Callable[[float], None],
+) -> pl.DataFrame:
+    """Cluster everybody and carry the ids of the generation before over."""
+    old = _old_members(generations)
+    order = np.argsort(log.user_idx, kind="stable")
+    users = np.unique(log.user_idx)
+    offsets = np.append(np.searchsorted(log.user_idx[order], users), len(order))
+    item_idx = np.where(found.usable[log.item_idx], log.item_idx, -1)[order]
+    ids = store.user_ids(users + 1)
+    rows: list[dict[str, Any]] = []
+    ts_ms = log.ts_ms[order]
+    pause_ms = log.until - np.maximum.reduceat(ts_ms, offsets[:-1])
+    sets = find_interests_many(
+        item_idx, found.vectors, ts_ms + np.repeat(pause_ms, np.diff(offsets)), log.worth[order],
+        offsets, now_ts_ms=log.until, config=config.interests,
+    )  # fmt: skip
+    for n, (user, user_id, shifted) in enumerate(zip(users, ids, sets, strict=True)):
+        interests = replace(
+            after_pause(shifted, int(pause_ms[n]), config.interests.decay_per_day),
+            last_ts_ms=shifted.last_ts_ms - pause_ms[n],
+        )
+        if user_id:
+            rows += interest_rows(
+                int(user) + 1, user_id, interests, old.get(int(user) + 1, []), labeller
+            )
+        if n % 500 == 0:
+            share(n / len(users))
+    return pl.DataFrame(rows, schema=INTEREST_SCHEMA)
+
+
+def after_pause(interests: InterestSet, pause_ms: int, decay_per_day: float) -> InterestSet:
+    """Fade interests that were found as of a person's newest action to a later moment.
+
+    Interests are made of the 90 days before a person's newest action, not before today: the paper's window would make a stranger of
+    everybody who has paused for three months. Importance fades through the pause all the same.
+    """
+    kept = float(np.exp(-decay_per_day * pause_ms / DAY_MS))
+    return replace(
+        interests,
+        importance=interests.importance * kept,
+        member_importance=interests.member_importance * kept,
+    )
+
+
+INTEREST_SCHEMA = {
+    "user_key": pl.Int64,
+    "interest_id": pl.String,
+    "label": pl.String,
+    "medoid_item_key": pl.Int64,
+    "importance": pl.Float64,
+    "last_ts_ms": pl.Int64,
+    "member_item_keys": pl.List(pl.Int64),
+}
+
+
+def interest_rows(
+    user_key: int,
+    user_id: str,
+    interests: InterestSet,
+    old: list[tuple[str, set[int]]],
+    labeller: Labeller,
+) -> list[dict[str, Any]]:
+    """Give one person's interests as rows, with ids that continue the old ones."""
+    members = [interests.members(q) for q in range(len(interests))]
+    medoids = interests.medoid_item_idx.tolist()
+    ids = match_ids(
+        user_id,
+        old,
+        [(m + 1, set((i + 1).tolist())) for m, i in zip(medoids, members, strict=True)],
+    )
+    labels = labeller.label_all(
+        members, [interests.weights(q) for q in range(len(interests))], medoids
+    )
+    return [
+        {
+            "user_key": user_key,
+            "interest_id": ids[q],
+            "label": labels[q],
+            "medoid_item_key": medoids[q] + 1,
+            "importance": float(interests.importance[q]),
+            "last_ts_ms": int(interests.last_ts_ms[q]),
+            "member_item_keys": (members[q] + 1).tolist(),
+        }
+        for q in range(len(interests))
+    ]
+
+
+def _old_members(generations: Generations) -> dict[int, list[tuple[str, set[int]]]]:
+    current = generations.current()
+    if current is None:
+        return {}
+    path, _ = generations.open(current)
+    return members_by_user(pl.read_parquet(path / INTERESTS))
+
+
+def members_by_user(interests: pl.DataFrame) -> dict[int, list[tuple[str, set[int]]]]:
+    """Give each person's interests as (id, member item keys), the most important first."""
+    out: dict[int, list[tuple[str, set[int]]]] = {}
+    for user, id_, members in interests.select(
+        "user_key", "interest_id", "member_item_keys"
+    ).iter_rows():
+        out.setdefault(user, []).append((id_, set(members)))
+    return out
+
+
+def _born(texts: pl.DataFrame, wants: Wants) -> IntVector:
+    """When each item came: as the catalogue says, else its first wanting action, shape [N]."""
+    first = np.full(len(texts), NOT_BORN, np.int64)
+    np.minimum.at(first, wants.item_idx, wants.ts_ms)
+    created = texts["created_ts_ms"].fill_null(-1).to_numpy()
+    return np.where(created >= 0, created, first)

@@ -1,0 +1,717 @@
+"""Engine: the one facade that wires a workspace together."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import secrets
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from zlib import crc32
+
+import numpy as np
+import polars as pl
+
+from wayline.builder import INTERESTS, Progress, build_generation
+from wayline.clock import Clock, to_ts_ms, wall_clock
+from wayline.config import load_config, template
+from wayline.errors import (
+    InputError,
+    NoGenerationError,
+    NotFoundError,
+    NoWorkspaceError,
+    WorkspaceError,
+    shorten,
+)
+from wayline.feed.candidates import Candidates
+from wayline.feed.pipeline import Trace
+from wayline.feed.query import FeedQuery
+from wayline.feed.reasons import explain
+from wayline.feed.traces import TraceWriter
+from wayline.intake import Chunk, ColumnMap, read_actions, read_items, validate_actions
+from wayline.retrieval.recipe import regime_of
+from wayline.retrieval.signals import Reading
+from wayline.retrieval.sources.vectors import draw_interests
+from wayline.schema import (
+    ActionRecord,
+    Feed,
+    FeedItem,
+    Generation,
+    IntVector,
+    Interest,
+    ItemRecord,
+    Receipt,
+    SimilarItem,
+)
+from wayline.served import Profile, ServedGeneration
+from wayline.storage.generations import Generations
+from wayline.storage.store import RequestTrace, open_store
+from wayline.storage.vector_index import NO_KEY
+
+At = int | float | str | datetime
+OnChunk = Callable[[Receipt, ColumnMap], None]
+MAX_LIMIT = 500
+SETTINGS = "wayline.toml"
+
+
+def open(  # noqa: A001 - the contract's name, used as wayline.open
+    path: str | Path,
+    *,
+    create: bool = False,
+    config: Mapping[str, Mapping[str, Any]] | None = None,
+    clock: Clock | None = None,
+) -> Engine:
+    """Open a workspace.
+
+    Parameters
+    ----------
+    path : path
+        A directory with ``wayline.toml`` and ``data/``.
+    create : bool
+        Make it if it is not there.
+    config : mapping, optional
+        ``{"section": {"key": value}}``, over ``wayline.toml`` and the environment.
+    clock : callable, optional
+        Gives now in UTC milliseconds; by default what ``time.clock`` says.
+
+    Raises
+    ------
+    NoWorkspaceError, NewerWorkspaceError, WorkspaceLockedError, ConfigError
+    """
+    folder = Path(path)
+    if not (folder / SETTINGS).exists() and not (folder / "data").is_dir():
+        if not create:
+            raise NoWorkspaceError(
+                f"There is no workspace at {str(folder)!r}: make one with `wayline init {folder}`."
+            )
+        create_workspace(folder)
+    return Engine(folder, config=config, clock=clock)
+
+
+def create_workspace(folder: Path) -> Path:
+    """Make an empty workspace: a commented ``wayline.toml`` and ``data/``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "data").mkdir(exist_ok=True)
+        if not (folder / SETTINGS).exists():
+            (folder / SETTINGS).write_text(template(), "utf-8")
+    except OSError as error:
+        raise WorkspaceError(
+            f"A workspace cannot be made at {str(folder)!r} ({error.strerror}): choose another place."
+        ) from None
+    return folder
+
+
+def restore(backup: str | Path, target: str | Path) -> Path:
+    """Bring a backup back as a workspace; the target must not exist or be empty."""
+    source, folder = Path(backup), Path(target)
+    if not (source / "data").is_dir():
+        raise NoWorkspaceError(f"{str(source)!r} is no backup: give what `wayline backup` made.")
+    if folder.exists() and any(folder.iterdir()):
+        raise WorkspaceError(f"{str(folder)!r} is not empty: restore to a new place.")
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    with Engine(folder) as engine:
+        problems = engine.doctor()
+    if problems:
+        raise WorkspaceError(f"The backup is damaged ({problems[0]}): restore an older one.")
+    return folder
+
+
+class Engine:
+    """One open workspace: hand actions and items in, ask for interests and feeds.
+
+    Safe to use from many threads; several processes may have one workspace open. Use ``wayline.open``.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        config: Mapping[str, Mapping[str, Any]] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.path = path
+        self.config = load_config(path / SETTINGS, config)
+        self.store = open_store(path, create=True)
+        self._generations = Generations(path / "data" / "generations")
+        self._clock = clock
+        self._served: ServedGeneration | None = None
+        self._load_lock = threading.Lock()
+        self._first_build = threading.Lock()
+        self.traces = TraceWriter(self.store)
+        self.counters: Counter[str] = Counter()
+        self._closed = False
+
+    # -- in ------------------------------------------------------------------------------------------------------------
+
+    def add_items(self, items: Any, *, mapping: Mapping[str, str] | None = None) -> Receipt:
+        """Add items or change what is said about them.
+
+        Parameters
+        ----------
+        items
+            A file, a polars, pandas or Arrow table, or rows as dicts: ``item_id`` and any of title, description, category, tags,
+            image_url, created_at, hidden; other columns become attributes.
+        mapping : mapping, optional
+            ``{"item_id": "StockCode"}`` where a name cannot be guessed.
+        """
+
+        def write(chunk: Chunk) -> tuple[int, int]:
+            self.store.upsert_items(chunk.frame)
+            return chunk.frame.height, 0
+
+        return self._take_in(read_items(items, mapping=mapping), write, None)
+
+    def add_actions(
+        self,
+        actions: Any,
+        *,
+        mapping: Mapping[str, str] | None = None,
+        on_chunk: OnChunk | None = None,
+    ) -> Receipt:
+        """Append actions; on disk and seen by the next feed when this returns. Sending one again changes nothing.
+
+        Parameters
+        ----------
+        actions
+            A file, a table, or rows as dicts: ``user_id, item_id, ts``, mostly ``action``, and any of value, surface, request_id,
+            action_id, query, board.
+        mapping : mapping, optional
+            ``{"user_id": "CustomerID"}`` where a name cannot be guessed.
+        on_chunk : callable, optional
+            Called after each stored chunk with the receipt so far and the columns used.
+        """
+        now = wall_clock()
+        if isinstance(actions, list):  # rows of one request: the short way
+            chunks: Iterable[Chunk] = [validate_actions(actions, now_ts_ms=now, mapping=mapping)]
+        else:
+            chunks = read_actions(actions, mapping=mapping, now_ts_ms=now)
+
+        def write(chunk: Chunk) -> tuple[int, int]:
+            done = self.store.append_actions(chunk.frame.drop("row"))
+            return done.accepted, done.duplicates
+
+        return self._take_in(chunks, write, on_chunk)
+
+    def _take_in(
+        self,
+        chunks: Iterable[Chunk],
+        write: Callable[[Chunk], tuple[int, int]],
+        on_chunk: OnChunk | None,
+    ) -> Receipt:
+        receipt = Receipt()
+        for chunk in chunks:
+            accepted, duplicates = write(chunk) if chunk.frame.height else (0, 0)
+            receipt = Receipt(
+                receipt.accepted + accepted,
+                receipt.duplicates + duplicates,
+                receipt.rejected + chunk.rejections,
+                receipt.warnings + [w for w in chunk.warnings if w not in receipt.warnings],
+            )
+            if on_chunk:
+                on_chunk(receipt, chunk.columns)
+        self.counters["actions_accepted"] += receipt.accepted
+        return receipt
+
+    # -- generations ---------------------------------------------------------------------------------------------------
+
+    def build(self, *, until: At | None = None, progress: Progress | None = None) -> Generation:
+        """Make a generation from the log and use it from now on.
+
+        Parameters
+        ----------
+        until : time, optional
+            Use no action later than this.
+        progress : callable, optional
+            Called with the step's name and the share of it that is done.
+        """
+        with self._generations.lock():
+            id_ = build_generation(
+                self.store,
+                self._generations,
+                self.config,
+                until_ts_ms=None if until is None else to_ts_ms(until),
+                now_ts_ms=wall_clock(),
+                cache=self.path / "data" / "cache",
+                progress=progress or (lambda _name, _share: None),
+            )
+        return self._generation(id_)
+
+    def rollback(self) -> Generation:
+        """Go back to the generation before the current one."""
+        with self._generations.lock():
+            return self._generation(self._generations.rollback())
+
+    def generations(self) -> list[Generation]:
+        """All generations kept, oldest first."""
+        return [self._generation(id_) for id_ in self._generations.list()]
+
+    def current_generation(self) -> str | None:
+        """The id of the generation in use, None before the first build."""
+        return self._generations.current()
+
+    def _generation(self, id_: str) -> Generation:
+        _, m = self._generations.open(id_)
+        names = ("created_at", "position", "until", "items", "users", "actions")
+        return Generation(
+            id_,
+            *(int(m[n]) for n in names),
+            metrics=m["metrics"],
+            recipe=m["recipe"],
+            seconds=m["seconds"],
+        )
+
+    def _serve(self) -> ServedGeneration:
+        """The current generation, opened and up to date with the log; built if there never was one."""
+        current = self._generations.current()
+        if current is None:
+            current = self._build_first()
+        served = self._served
+        if served is None or served.id != current:
+            with self._load_lock:
+                if self._served is None or self._served.id != current:
+                    self._served = ServedGeneration(
+                        current, self._generations, self.store, self.config
+                    )
+                served = self._served
+        served.follow()
+        return served
+
+    def _build_first(self) -> str:
+        with self._first_build:  # many first requests, one build
+            return self._generations.current() or self.build().id
+
+    # -- out -----------------------------------------------------------------------------------------------------------
+
+    def now(self, at: At | None = None) -> int:
+        """The moment a request is about: ``at``, or now by the workspace's clock."""
+        if at is not None:
+            return to_ts_ms(at)
+        if self._clock is not None:
+            return self._clock()
+        if self.config.time.clock == "log":
+            return self.store.newest_ts_ms() or 0
+        return wall_clock()
+
+    def interests(self, user_id: str, *, at: At | None = None) -> list[Interest]:
+        """What a person is interested in, the most important first; empty for somebody unknown."""
+        moment = self.now(at)
+        served = self._serve()
+        user_key = self.store.user_key(user_id) or 0
+        sequence = served.sequence(user_key, moment)
+        profile = served.profile(user_key, user_id, sequence, moment)
+        found = profile.interests
+        medoids = self.store.item_ids(found.medoid_item_idx + 1)
+        return [
+            Interest(
+                id=profile.ids[q],
+                medoid=medoids[q],
+                label=profile.labels[q],
+                items=self.store.item_ids(found.members(q) + 1),
+                importance=float(found.importance[q]),
+                share=float(found.share[q]),
+                last_at=int(found.last_ts_ms[q]),
+            )
+            for q in range(len(found))
+        ]
+
+    def feed(
+        self,
+        user_id: str,
+        *,
+        limit: int | None = None,
+        at: At | None = None,
+        surface: str | None = None,
+        cursor: str | None = None,
+    ) -> Feed:
+        """What a person's home feed should show next. Somebody unknown gets what is wanted now and what is new.
+
+        Parameters
+        ----------
+        limit : int, optional
+            1 to 500; ``feed.limit`` if not given.
+        at : time, optional
+            As of then: no later action is seen.
+        surface : str, optional
+            Where it is shown; kept with the impressions.
+        cursor : str, optional
+            Of the page before: the next page shows none of its items again.
+        """
+        began = time.perf_counter()
+        size = self.config.feed.limit if limit is None else limit
+        if not 1 <= size <= MAX_LIMIT:
+            raise InputError(
+                f"Got limit={shorten(limit)}, expected 1 to {MAX_LIMIT}: ask for more with the cursor.",
+                field="limit",
+            )
+        chain, moment = _read_cursor(cursor) if cursor else ("", self.now(at))
+        served = self._serve()
+        user_key = self.store.user_key(user_id) or 0
+        query, profile = self._query(served, user_key, user_id, moment, size, chain)
+        candidates, trace = served.pipeline.run(query)
+        if len(candidates) < size:
+            candidates, trace = self._fill(served, query, candidates, trace)
+        request_id = secrets.token_hex(8)
+        chain = chain or request_id
+        reasons = explain(
+            query, candidates, served.tables, self._names, (profile.ids, profile.labels)
+        )
+        feed = Feed(
+            request_id,
+            self._feed_items(candidates, reasons),
+            cursor=_write_cursor(chain, moment) if len(candidates) == size else None,
+            generation=served.id,
+            cold_start=len(query.history) == 0,
+            degraded=trace.degraded,
+        )
+        self._trace(feed, query, candidates, trace, surface, chain, reasons)
+        self._count_feed(candidates, trace, (time.perf_counter() - began) * 1e3)
+        return feed
+
+    def _query(
+        self,
+        served: ServedGeneration,
+        user_key: int,
+        user_id: str,
+        moment: int,
+        limit: int,
+        chain: str,
+    ) -> tuple[FeedQuery, Profile]:
+        sequence = served.sequence(user_key, moment)
+        history = sequence.wanted()
+        profile = served.profile(user_key, user_id, sequence, moment)
+        newest = int(history.ts_ms[-1]) if len(history) else 0
+        regime = regime_of(len(history), newest, moment)
+        names = served.recipe.names()
+        weights = served.recipe.weights[regime]
+        shown = self.traces.shown(chain) - 1 if chain else np.zeros(0, np.int64)
+        seed = crc32(f"{user_key} {moment} {len(shown)}".encode())
+        feed = self.config.feed
+        drawn = draw_interests(
+            profile.interests, self.config.interests.sample, np.random.default_rng(seed)
+        )
+        query = FeedQuery(
+            user_key=user_key,
+            at_ts_ms=moment,
+            limit=limit,
+            seed=seed,
+            sequence=sequence,
+            history=history,
+            interests=profile.interests,
+            drawn=drawn,
+            reading=Reading(served.tables, names, history, moment),
+            regime=regime,
+            weights=np.array([weights.get(name, 0.0) for name in names], np.float32),
+            hidden=served.hidden(),
+            vectors=served.vectors,
+            usable=served.usable,
+            diversity=served.recipe.diversity if feed.diversity < 0 else feed.diversity,
+            exclude_seen=feed.repeat == "exclude",
+            max_per_interest=feed.max_per_interest,
+            shown=shown,
+        )
+        return query, profile
+
+    @staticmethod
+    def _fill(
+        served: ServedGeneration, query: FeedQuery, candidates: Candidates, trace: Trace
+    ) -> tuple[Candidates, Trace]:
+        """Put the most wanted of all times behind a feed that came out short."""
+        taken = np.concatenate([query.shown, candidates.item_idx])
+        rest, _ = served.fill.run(
+            replace(query, limit=query.limit - len(candidates), shown=taken, diversity=0.0)
+        )
+        trace.fetched["fill"] = len(rest)
+        if len(rest) == 0:
+            return candidates, trace
+        bit = np.uint32(1 << len(candidates.sources))
+        features = (
+            np.concatenate([candidates.features, rest.features])
+            if candidates.features.shape[1:] == rest.features.shape[1:]
+            else rest.features
+        )
+        joined = Candidates(
+            np.concatenate([candidates.item_idx, rest.item_idx]),
+            np.concatenate([candidates.fetched_by, np.full(len(rest), bit, np.uint32)]),
+            (*candidates.sources, "fill"),
+            features,
+            np.concatenate([candidates.interest, rest.interest]),
+            np.concatenate([candidates.score, rest.score]),
+        )
+        return joined, trace
+
+    def _names(self, item_idx: list[int]) -> dict[int, str]:
+        """What a person calls these items: their titles, else their ids."""
+        if not item_idx:
+            return {}
+        records = self.store.item_records(np.array(item_idx, np.int64) + 1)
+        return {i: r.title or r.item_id for i, r in zip(item_idx, records, strict=True)}
+
+    def _feed_items(self, candidates: Candidates, reasons: list[Any]) -> list[FeedItem]:
+        records = self.store.item_records(candidates.item_idx + 1)
+        return [
+            FeedItem(record.item_id, round(float(score), 5), {}, why, record.title)
+            for record, score, why in zip(records, candidates.score, reasons, strict=True)
+        ]
+
+    def _trace(
+        self,
+        feed: Feed,
+        query: FeedQuery,
+        candidates: Candidates,
+        trace: Trace,
+        surface: str | None,
+        chain: str,
+        reasons: list[Any],
+    ) -> None:
+        """Keep the impressions with their provenance: what later rewards and training read."""
+        drawn = [int(q) for q in query.drawn]
+        self.traces.add(
+            RequestTrace(
+                request_id=feed.request_id,
+                user_key=query.user_key,
+                ts_ms=query.at_ts_ms,
+                item_keys=candidates.item_idx + 1,
+                scores=candidates.score,
+                propensities=np.ones(len(candidates), np.float32),
+                surface=surface,
+                generation=feed.generation,
+                chain_id="" if chain == feed.request_id else chain,
+                provenance=[
+                    {
+                        "sources": candidates.sources_of(row),
+                        "interest": next((r.interest for r in reasons[row] if r.interest), None),
+                    }
+                    for row in range(len(candidates))
+                ],
+                trace={
+                    "regime": query.regime,
+                    "seed": query.seed,
+                    "drawn": drawn,
+                    "fetched": trace.fetched,
+                    "dropped": trace.dropped,
+                    "stage_ms": trace.stage_ms,
+                    "degraded": trace.degraded,
+                },
+            )
+        )
+
+    def _count_feed(self, candidates: Candidates, trace: Trace, ms: float) -> None:
+        self.counters["feeds"] += 1
+        self.counters["feed_ms"] += int(ms)
+        for stage in trace.degraded:
+            self.counters[f"degraded:{stage}"] += 1
+        for row in range(len(candidates)):
+            for source in candidates.sources_of(row):
+                self.counters[f"source:{source}"] += 1
+
+    def actions(
+        self, user_id: str, *, limit: int = 100, at: At | None = None
+    ) -> list[ActionRecord]:
+        """A person's actions, newest first; empty for somebody unknown."""
+        if limit < 1:
+            raise InputError(f"Got limit={limit}, expected 1 or more.", field="limit")
+        until = None if at is None else to_ts_ms(at)
+        return self.store.action_records(user_id, until_ts_ms=until, limit=limit)
+
+    def item(self, item_id: str) -> ItemRecord:
+        """One item of the catalogue.
+
+        Raises
+        ------
+        NotFoundError
+            If no item and no action ever named it.
+        """
+        return self.store.item(self._item_key(item_id))
+
+    def similar(self, item_id: str, *, limit: int = 10) -> list[SimilarItem]:
+        """The items nearest to one, by their vectors; empty for an item that has none yet."""
+        key = self._item_key(item_id)
+        served = self._serve()
+        row = key - 1
+        if row >= len(served.usable) or not served.usable[row] or len(served.index) == 0:
+            return []
+        found = served.index.search(np.asarray(served.vectors[row : row + 1]), limit + 1)
+        hidden = served.hidden()
+        pairs = [
+            (int(k), float(s))
+            for k, s in zip(found.keys[0], found.similarities[0], strict=True)
+            if k not in (NO_KEY, row) and not hidden[k]
+        ][:limit]
+        records = self.store.item_records(np.array([k for k, _ in pairs], np.int64) + 1)
+        return [
+            SimilarItem(r.item_id, round(s, 4), r.title)
+            for r, (_, s) in zip(records, pairs, strict=True)
+        ]
+
+    def _item_key(self, item_id: str) -> int:
+        key = self.store.item_key(item_id)
+        if key is None:
+            raise NotFoundError(
+                f"There is no item {shorten(item_id)}: check the id, or add it first.",
+                field="item_id",
+            )
+        return key
+
+    def request(self, request_id: str) -> dict[str, Any]:
+        """One answered feed request as it was traced, with ids instead of keys.
+
+        Raises
+        ------
+        NotFoundError
+            If it is unknown.
+        """
+        self.traces.flush()
+        found = self.store.request(request_id)
+        if found is None:
+            raise NotFoundError(
+                f"There is no request {shorten(request_id)}: give the request_id of a feed.",
+                field="request_id",
+            )
+        keys = np.array([i.pop("item_key") for i in found["impressions"]], np.int64)
+        for impression, item_id in zip(
+            found["impressions"], self.store.item_ids(keys), strict=True
+        ):
+            impression["item_id"] = item_id
+        user_ids = self.store.user_ids(np.array([found.pop("user_key")], np.int64))
+        return {"user_id": user_ids[0], **found}
+
+    # -- care ----------------------------------------------------------------------------------------------------------
+
+    def forget(self, user_id: str) -> dict[str, int]:
+        """Remove a person everywhere, now; what was counted over everybody goes with the next build."""
+        user_key = self.store.user_key(user_id)
+        if user_key is not None:
+            self.traces.flush()
+            self.traces.drop_user(user_key)
+        removed = self.store.forget_user(user_id)
+        if user_key is not None:
+            removed["interests"] = self._forget_in_generations(user_key)
+        self._served = None
+        return removed
+
+    def _forget_in_generations(self, user_key: int) -> int:
+        """Take a person's interests out of every kept generation; gives how many rows went."""
+        removed = 0
+        with self._generations.lock():
+            for id_ in self._generations.list():
+                path, _ = self._generations.open(id_)
+                rows = pl.read_parquet(path / INTERESTS)
+                kept = rows.filter(pl.col("user_key") != user_key)
+                if kept.height < rows.height:
+                    removed += rows.height - kept.height
+                    self._generations.amend(id_, INTERESTS, kept.write_parquet)
+        return removed
+
+    def export(self, user_id: str | None = None) -> dict[str, Any]:
+        """Everything kept about one person, or a summary of the workspace's counts, as plain data."""
+        if user_id is None:
+            return self.stats()
+        actions = self.store.action_records(user_id, limit=None)
+        known = self._generations.current() is not None and actions
+        return {
+            "user_id": user_id,
+            "actions": [asdict(a) for a in actions],
+            "interests": [asdict(i) for i in self.interests(user_id)] if known else [],
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """Counts and states, for health checks and metrics."""
+        current = self._generations.current()
+        position = self.store.position()
+        out: dict[str, Any] = {
+            "users": self.store.count_users(),
+            "items": self.store.count_items(),
+            "actions": self.store.count_actions(),
+            "position": position,
+            "newest_ts": self.store.newest_ts_ms(),
+            "generation": current,
+            "unwritten_trace_failures": self.traces.failures,
+            "lost_traces": self.traces.lost,
+            "counters": dict(self.counters),
+        }
+        if current is not None:
+            generation = self._generation(current)
+            out["generation_age_s"] = max(wall_clock() - generation.created_at, 0) // 1000
+            out["lag"] = max(position - generation.position, 0)
+        return out
+
+    def doctor(self) -> list[str]:
+        """What is wrong with the workspace, one line each; empty when all is well."""
+        problems = self.store.check()
+        for id_ in self._generations.list():
+            problems += self._generations.verify(id_)
+        current = self._generations.current()
+        if current is not None and current not in self._generations.list():
+            problems.append(f"The current generation {current} is missing: run `wayline build`.")
+        return problems
+
+    def unknown_actions(self) -> list[str]:
+        """Names of actions in the log that the settings give no worth."""
+        configured = self.config.actions
+        return [n for n in self.store.action_names() if configured and n not in configured]
+
+    def backup(self, target: str | Path) -> Path:
+        """Copy the workspace as of now, while it is in use, to a new folder."""
+        folder = Path(target)
+        if folder.exists() and any(folder.iterdir()):
+            raise WorkspaceError(f"{str(folder)!r} is not empty: back up to a new place.")
+        self.traces.flush()
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        if (self.path / SETTINGS).exists():
+            shutil.copy2(self.path / SETTINGS, folder / SETTINGS)
+        with self._generations.lock():
+            if self._generations.root.exists():
+                shutil.copytree(
+                    self._generations.root,
+                    folder / "data" / "generations",
+                    ignore=shutil.ignore_patterns("build.lock", ".building-*"),
+                )
+        self.store.backup(folder / "data" / "wayline.db")
+        return folder
+
+    def close(self) -> None:
+        """Write what waits and let go of the files; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            self.traces.close()
+            self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _write_cursor(chain: str, at_ts_ms: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps([chain, at_ts_ms]).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[str, int]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        chain, at = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
+        return str(chain), int(at)
+    except (ValueError, binascii.Error, TypeError):
+        raise InputError(
+            f"Got cursor {shorten(cursor)}, expected the cursor of an earlier page, unchanged.",
+            field="cursor",
+        ) from None
+
+
+__all__ = ["Engine", "IntVector", "NoGenerationError", "create_workspace", "open", "restore"]

@@ -1,0 +1,78 @@
+"""Candidates as columns: what the sources fetched, and what each later stage adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from wayline.schema import FloatMatrix, FloatVector, IndexVector, IntVector
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Items that may be shown, one row each.
+
+    Attributes
+    ----------
+    item_idx : int64 array, shape [C]
+    fetched_by : uint32 array, shape [C]
+        Bit ``s`` is set where source ``s`` of ``sources`` fetched the item.
+    sources : tuple of str
+    features : float32 array, shape [C, F]
+        Signals, in the order of the query's recipe; filled by a hydrator.
+    interest : int32 array, shape [C]
+        The person's interest nearest to the item, -1 for none; filled by a hydrator.
+    score : float32 array, shape [C]
+        Filled by the scorers.
+    """
+
+    item_idx: IntVector
+    fetched_by: npt.NDArray[np.uint32]
+    sources: tuple[str, ...]
+    features: FloatMatrix = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    interest: IndexVector = field(default_factory=lambda: np.zeros(0, np.int32))
+    score: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def __len__(self) -> int:
+        return len(self.item_idx)
+
+    def take(self, rows: IntVector | npt.NDArray[np.bool_]) -> Candidates:
+        """Give some rows, in the order asked for; columns not yet filled stay so."""
+        n = len(self)
+        return replace(
+            self,
+            item_idx=self.item_idx[rows],
+            fetched_by=self.fetched_by[rows],
+            features=self.features[rows] if len(self.features) == n else self.features,
+            interest=self.interest[rows] if len(self.interest) == n else self.interest,
+            score=self.score[rows] if len(self.score) == n else self.score,
+        )
+
+    def sources_of(self, row: int) -> list[str]:
+        """Name the sources that fetched one candidate."""
+        return [s for k, s in enumerate(self.sources) if self.fetched_by[row] >> k & 1]
+
+
+def merge(fetched: dict[str, IntVector]) -> Candidates:
+    """Put what the sources fetched together, each item once, keeping every provenance.
+
+    Order: by the best place an item had in any source, then by position, so that the retrieval order is a sensible
+    fallback where scoring fails.
+    """
+    names = tuple(fetched)
+    if not any(len(f) for f in fetched.values()):
+        return Candidates(np.zeros(0, np.int64), np.zeros(0, np.uint32), names)
+    items = np.concatenate([f for f in fetched.values()])
+    place = np.concatenate([np.arange(len(f)) for f in fetched.values()])
+    bit = np.concatenate(
+        [np.full(len(f), 1 << k, np.uint32) for k, f in enumerate(fetched.values())]
+    )
+    unique, inverse = np.unique(items, return_inverse=True)
+    mask = np.zeros(len(unique), np.uint32)
+    np.bitwise_or.at(mask, inverse, bit)
+    best = np.full(len(unique), np.iinfo(np.int64).max)
+    np.minimum.at(best, inverse, place)
+    order = np.lexsort((unique, best))
+    return Candidates(unique[order].astype(np.int64), mask[order], names)

@@ -1,0 +1,179 @@
+"""The pipeline: sources, hydrators, filters, scorers, a selector, side effects. It knows no product.
+
+Each stage holds its rule and nothing else; the pipeline owns order, timing, counts and what happens when a stage fails: a failing source is
+left out, a failing scorer leaves the retrieval order, and either is named in the trace and counted, never swallowed and never a refusal.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from wayline.feed.candidates import Candidates, merge
+from wayline.schema import BoolVector, IntVector
+
+log = logging.getLogger(__name__)
+Q = TypeVar("Q")
+Q_contra = TypeVar("Q_contra", contravariant=True)
+
+
+class Source(Protocol[Q_contra]):
+    """Brings candidates for a query, its best first."""
+
+    name: str
+
+    def fetch(self, query: Q_contra) -> IntVector:
+        """Give item positions, shape [any]."""
+        ...
+
+
+class Hydrator(Protocol[Q_contra]):
+    """Fills a column; never changes length or order."""
+
+    name: str
+
+    def hydrate(self, query: Q_contra, candidates: Candidates) -> Candidates:
+        """Give the candidates with the column filled."""
+        ...
+
+
+class Filter(Protocol[Q_contra]):
+    """Removes candidates for one reason."""
+
+    reason: str
+
+    def keep(self, query: Q_contra, candidates: Candidates) -> BoolVector:
+        """Say which stay, shape [C]."""
+        ...
+
+
+class Scorer(Protocol[Q_contra]):
+    """Scores each candidate by itself: the others do not matter."""
+
+    name: str
+
+    def score(self, query: Q_contra, candidates: Candidates) -> Candidates:
+        """Give the candidates with ``score`` filled."""
+        ...
+
+
+class Selector(Protocol[Q_contra]):
+    """Chooses what is shown, in order."""
+
+    name: str
+
+    def select(self, query: Q_contra, candidates: Candidates) -> IntVector:
+        """Give rows, shape [at most the query's limit]."""
+        ...
+
+
+@dataclass(slots=True)
+class Trace:
+    """What happened to one query: candidates by source, what each filter removed, milliseconds by stage, failures."""
+
+    fetched: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    degraded: list[str] = field(default_factory=list)
+
+    def fail(self, stage: str, error: Exception) -> None:
+        """Note that a stage failed and the answer goes on without it."""
+        self.degraded.append(stage)
+        log.warning("%s failed, answering without it: %s: %s", stage, type(error).__name__, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline(Generic[Q]):
+    """The stages of one kind of answer, in order.
+
+    ``source_budget_ms``: once this much has passed, sources not yet asked are left out and named in the trace.
+    """
+
+    sources: Sequence[Source[Q]]
+    hydrators: Sequence[Hydrator[Q]]
+    filters: Sequence[Filter[Q]]
+    scorers: Sequence[Scorer[Q]]
+    selector: Selector[Q]
+    source_budget_ms: float = 500.0
+
+    def run(self, query: Q) -> tuple[Candidates, Trace]:
+        """Answer a query: the chosen candidates in order, and the trace."""
+        trace = Trace()
+        candidates = self._timed(trace, "sources", lambda: self._fetch(query, trace))
+        candidates = self._timed(trace, "filters", lambda: self._filter(query, candidates, trace))
+        before = candidates
+        try:
+            for hydrator in self.hydrators:
+                candidates = self._timed(
+                    trace, hydrator.name, lambda h=hydrator, c=candidates: h.hydrate(query, c)
+                )
+            for scorer in self.scorers:
+                candidates = self._timed(
+                    trace, scorer.name, lambda s=scorer, c=candidates: s.score(query, c)
+                )
+        except Exception as error:  # whatever broke, the retrieval order is an answer
+            trace.fail("scoring", error)
+            candidates = _in_retrieval_order(before)
+        chosen = self._timed(
+            trace, self.selector.name, lambda: self._select(query, candidates, trace)
+        )
+        return candidates.take(chosen), trace
+
+    def _fetch(self, query: Q, trace: Trace) -> Candidates:
+        began = time.perf_counter()
+        fetched: dict[str, IntVector] = {}
+        for source in self.sources:
+            if (time.perf_counter() - began) * 1e3 > self.source_budget_ms:
+                trace.degraded.append(f"source:{source.name}")
+                continue
+            try:
+                fetched[source.name] = source.fetch(query)
+            except Exception as error:  # one source less is a poorer feed, not a broken one
+                trace.fail(f"source:{source.name}", error)
+        trace.fetched = {name: len(found) for name, found in fetched.items()}
+        return merge(fetched)
+
+    def _filter(self, query: Q, candidates: Candidates, trace: Trace) -> Candidates:
+        for rule in self.filters:
+            keep = rule.keep(query, candidates)
+            removed = int(len(keep) - keep.sum())
+            if removed:
+                trace.dropped[rule.reason] = trace.dropped.get(rule.reason, 0) + removed
+                candidates = candidates.take(keep)
+        return candidates
+
+    def _select(self, query: Q, candidates: Candidates, trace: Trace) -> IntVector:
+        scores = candidates.score
+        if len(scores) and not np.isfinite(scores).all():
+            scores[~np.isfinite(scores)] = -np.inf  # sinks below everything that has a score
+            trace.degraded.append("scores:not_finite")
+        try:
+            return self.selector.select(query, candidates)
+        except Exception as error:  # the order by score is an answer too
+            trace.fail("selector", error)
+            return np.argsort(-scores, kind="stable")[: getattr(query, "limit", 20)]
+
+    @staticmethod
+    def _timed(trace: Trace, name: str, work):  # type: ignore[no-untyped-def]
+        began = time.perf_counter()
+        try:
+            return work()
+        finally:
+            trace.stage_ms[name] = round((time.perf_counter() - began) * 1e3, 3)
+
+
+def _in_retrieval_order(candidates: Candidates) -> Candidates:
+    from dataclasses import replace
+
+    n = len(candidates)
+    return replace(
+        candidates,
+        score=-np.arange(n, dtype=np.float32),
+        interest=np.full(n, -1, np.int32),
+        features=np.zeros((n, 0), np.float32),
+    )

@@ -1,0 +1,67 @@
+"""A feed request with everything the stages read, looked up once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wayline.interests.interests import InterestSet
+from wayline.retrieval.signals import Reading
+from wayline.schema import BoolVector, FloatMatrix, FloatVector, IntVector
+from wayline.sequences.history import History, UserSequence
+
+
+@dataclass(frozen=True, slots=True)
+class FeedQuery:
+    """One request for one person's home feed.
+
+    Attributes
+    ----------
+    user_key : int
+        0 for a person never seen.
+    at_ts_ms : int
+        The moment of the request.
+    limit : int
+    seed : int
+        Of everything drawn for this request.
+    sequence : UserSequence
+        What the person did up to the moment.
+    history : History
+        What of it they wanted.
+    interests : InterestSet
+    drawn : int64 array, shape [at most interests.sample]
+        The interests this request looks around, drawn by importance.
+    reading : Reading
+    regime : str
+    weights : float32 array, shape [F]
+        The recipe's, in the order of the reading's signals.
+    hidden : bool array, shape [N]
+        Withdrawn items and near-duplicates of others.
+    exclude_seen : bool
+    shown : int64 array
+        Items that earlier pages of this chain showed.
+    """
+
+    user_key: int
+    at_ts_ms: int
+    limit: int
+    seed: int
+    sequence: UserSequence
+    history: History
+    interests: InterestSet
+    drawn: IntVector
+    reading: Reading
+    regime: str
+    weights: FloatVector
+    hidden: BoolVector
+    vectors: FloatMatrix
+    usable: BoolVector
+    diversity: float
+    exclude_seen: bool = True
+    max_per_interest: int = 0
+    shown: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def rng(self) -> np.random.Generator:
+        """A generator of this request's own."""
+        return np.random.default_rng(self.seed)

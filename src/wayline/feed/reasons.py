@@ -1,0 +1,128 @@
+"""Why an item is in the feed: the sources, the interest, and the actions that speak most for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from wayline.feed.candidates import Candidates
+from wayline.feed.query import FeedQuery
+from wayline.retrieval.signals import TABLE_SIGNALS, TRENDING_SIGNALS, SignalTables
+from wayline.schema import Reason
+
+EVIDENCE = 3  # actions named per reason
+NEWEST = 300  # actions looked through for evidence
+TEXTS = {
+    "related": "People who wanted {items} want this too",
+    "next": "Often comes next after {items}",
+    "soon": "Often comes soon after {items}",
+}
+
+
+def explain(
+    query: FeedQuery,
+    candidates: Candidates,
+    tables: SignalTables,
+    item_names: Callable[[list[int]], dict[int, str]],
+    interest_names: tuple[list[str], list[str]],
+) -> list[list[Reason]]:
+    """Give the reasons of each candidate, the strongest first.
+
+    Parameters
+    ----------
+    query, candidates
+        As the pipeline left them.
+    tables : SignalTables
+    item_names : callable
+        Names of item positions, to be shown to a person.
+    interest_names : (ids, labels)
+        Of the person's interests, shape [Q] each.
+    """
+    evidence = _evidence(query, candidates, tables)
+    names = item_names(sorted({i for found in evidence for items in found.values() for i in items}))
+    out = []
+    for row in range(len(candidates)):
+        reasons = _signal_reasons(query, candidates, row, evidence[row], names)
+        out.append(_with_interest(reasons, candidates, row, interest_names))
+    return out
+
+
+def _evidence(
+    query: FeedQuery, candidates: Candidates, tables: SignalTables
+) -> list[dict[str, list[int]]]:
+    """For each candidate and table, the history items that lead to it, the strongest first."""
+    history = query.history.item_idx[-NEWEST:]
+    out: list[dict[str, list[int]]] = [{} for _ in range(len(candidates))]
+    history = history[history < tables.n_items]
+    if len(history) == 0:
+        return out
+    for name in TABLE_SIGNALS:
+        used = [n for n in query.reading.names if n.startswith(name + ".")]
+        if not used or name not in tables.tables:
+            continue
+        table = tables.tables[name]
+        kernel = TABLE_SIGNALS[name][used[0].split(".")[1]]
+        share = kernel.weigh(query.history, query.at_ts_ms)[-len(history) :]
+        partner, weight = table.partner_idx[history], table.weight[history]  # [H, K]
+        for row, item in enumerate(candidates.item_idx.tolist()):
+            at, column = np.nonzero(partner == item)
+            strength = weight[at, column] * (share[at] + 1e-6)
+            best = at[np.argsort(-strength, kind="stable")][:EVIDENCE]
+            if len(best) and strength.max() > 0:
+                out[row][name] = history[best].tolist()
+    return out
+
+
+def _signal_reasons(
+    query: FeedQuery,
+    candidates: Candidates,
+    row: int,
+    evidence: dict[str, list[int]],
+    names: dict[int, str],
+) -> list[tuple[float, Reason]]:
+    """One reason a group of signals, with how much the group adds to the score."""
+    part: dict[str, float] = {}
+    if candidates.features.size:
+        for name, value in zip(
+            query.reading.names, candidates.features[row] * query.weights, strict=True
+        ):
+            group = "trending" if name in TRENDING_SIGNALS else name.split(".")[0]
+            part[group] = part.get(group, 0.0) + float(value)
+    found: list[tuple[float, Reason]] = []
+    for group, added in part.items():
+        if group in TEXTS and evidence.get(group) and added > 0:
+            items = [names[i] for i in evidence[group]]
+            text = TEXTS[group].format(items=_listed(items))
+            found.append((added, Reason(group, text, actions=items)))
+        elif group == "trending" and added > 0:
+            found.append((added, Reason("trending", "Wanted by many right now")))
+        elif group == "content" and added > 0:
+            found.append((added, Reason("content", "Like what you acted on before")))
+    fetched = candidates.sources_of(row)
+    if "fresh" in fetched:
+        found.append((0.0, Reason("fresh", "New here")))
+    if not found:
+        found.append((0.0, Reason(fetched[0] if fetched else "fill", "Wanted by many")))
+    return sorted(found, key=lambda pair: -pair[0])
+
+
+def _with_interest(
+    reasons: list[tuple[float, Reason]],
+    candidates: Candidates,
+    row: int,
+    interest_names: tuple[list[str], list[str]],
+) -> list[Reason]:
+    """Put the interest first where the item was fetched through it, last where it only belongs to it."""
+    plain = [reason for _, reason in reasons]
+    q = int(candidates.interest[row]) if len(candidates.interest) else -1
+    ids, labels = interest_names
+    if q < 0 or q >= len(ids):
+        return plain
+    reason = Reason("interests", f"Belongs to your interest “{labels[q]}”", interest=ids[q])
+    fetched = "interests" in candidates.sources_of(row)
+    return [reason, *plain] if fetched else [*plain, reason]
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -1,0 +1,293 @@
+"""Fit the recipe to the workspace's own log: point-in-time cases, one convex fit a regime, and a guard against noise.
+
+The newest part of the log is held back. Tables are counted on what was before; then people are asked for at moments after it, with
+all that they had done by then, and the weights are chosen under which the item they took next stands out among the
+candidates: a conditional logit with weights that cannot be negative, pulled towards the plain recipe. Many moments are used, not one: at one
+single moment popularity is one draw, whatever the number of people, and fits its noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from wayline.retrieval.popularity import Popularity
+from wayline.retrieval.recipe import PLAIN, Recipe, regime_of
+from wayline.retrieval.signals import (
+    HALF_LIVES_DAYS,
+    SIGNALS,
+    Reading,
+    SignalTables,
+)
+from wayline.retrieval.tables import (
+    NeighbourTable,
+    ease_table,
+    interaction_matrix,
+    transition_table,
+)
+from wayline.schema import BoolVector, FloatMatrix, FloatVector, IntVector
+from wayline.sequences.history import History
+
+HELD_BACK = 0.15  # of the wanting actions, the newest
+MIN_HISTORY = 3
+MIN_CASES = 60  # a regime with fewer keeps the plain weights
+MAX_CASES = 1000  # between visits; twice as many just before an action
+MOMENTS = 10
+CANDIDATES_PER_SIGNAL = 60
+RIDGE = 3e-3  # pull towards the plain weights
+LASSO = 1e-2  # pull towards few signals
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """First-time wanting actions of everybody, oldest first: what relation tables, popularity and the fit learn from.
+
+    Attributes
+    ----------
+    user_idx, item_idx, ts_ms : int64 arrays, shape [M]
+    worth : float32 array, shape [M], above 0
+    n_users, n_items : int
+    """
+
+    user_idx: IntVector
+    item_idx: IntVector
+    ts_ms: IntVector
+    worth: FloatVector
+    n_users: int
+    n_items: int
+
+    def __len__(self) -> int:
+        return len(self.item_idx)
+
+    def where(self, keep: BoolVector) -> Wants:
+        """Give a part of them, in the same order."""
+        return Wants(
+            self.user_idx[keep], self.item_idx[keep], self.ts_ms[keep], self.worth[keep],
+            self.n_users, self.n_items,
+        )  # fmt: skip
+
+    def by_user(self) -> tuple[IntVector, IntVector]:
+        """Give the order that sorts by user, then time, and where each user begins, shapes [M] and [U + 1]."""
+        order = np.argsort(self.user_idx, kind="stable")
+        return order, np.searchsorted(self.user_idx[order], np.arange(self.n_users + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One question of the fit: what did this person want next, asked at this moment?"""
+
+    history: History
+    at_ts_ms: int
+    target_idx: int
+    worth: float
+
+
+def count_tables(wants: Wants) -> dict[str, NeighbourTable]:
+    """Count the three item-to-item tables: EASE, what comes next, and what comes soon after."""
+    order, _ = wants.by_user()
+    users, items = wants.user_idx[order], wants.item_idx[order]
+    matrix = interaction_matrix(
+        wants.user_idx, wants.item_idx, wants.worth, (wants.n_users, wants.n_items)
+    )
+    return {
+        "related": ease_table(matrix),
+        "next": transition_table(users, items, wants.n_items, window=1),
+        "soon": transition_table(users, items, wants.n_items, window=5),
+    }
+
+
+def fit_recipe(
+    wants: Wants,
+    past_vectors: Callable[[Wants], FloatMatrix | None],
+    *,
+    seed: int = 0,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Recipe:
+    """Fit the weights of each regime, keeping the plain ones where the gain could be noise.
+
+    Parameters
+    ----------
+    wants : Wants
+    past_vectors : callable
+        Gives item vectors [N, D] made from the actions it is handed and no later ones, or None.
+    seed : int
+    progress : callable
+        Called with the share done, 0 to 1.
+
+    Returns
+    -------
+    Recipe
+        With a report of each decision.
+    """
+    past, cases = make_cases(wants, np.random.default_rng(seed))
+    weights = {regime: dict(found) for regime, found in PLAIN.items()}
+    report: dict[str, object] = {}
+    if not cases:
+        return Recipe(weights, report={"decided": "plain", "why": "no cases"})
+    popularity = Popularity(wants.ts_ms, wants.item_idx, wants.n_items, HALF_LIVES_DAYS)
+    tables = SignalTables(count_tables(past), past_vectors(past), popularity)
+    progress(0.4)
+    by_regime: dict[str, list[tuple[FloatMatrix, int, float]]] = {}
+    for done, case in enumerate(sorted(cases, key=lambda c: c.at_ts_ms)):
+        example = make_example(case, tables)
+        if example is not None:
+            newest = int(case.history.ts_ms[-1]) if len(case.history) else 0
+            regime = regime_of(len(case.history), newest, case.at_ts_ms)
+            by_regime.setdefault(regime, []).append(example)
+        if done % 100 == 0:
+            progress(0.4 + 0.4 * done / len(cases))
+    for regime, examples in by_regime.items():
+        weights[regime], report[regime] = decide(examples, PLAIN[regime], seed)
+    progress(1.0)
+    return Recipe(weights, report=report)
+
+
+def make_cases(wants: Wants, rng: np.random.Generator) -> tuple[Wants, list[Case]]:
+    """Hold back the newest actions and ask about them.
+
+    Half of the questions are asked just before an action, as a person who opens a page asks; half at moments between visits, as
+    a morning's mail does. Only items that the tables know are asked for: how well the signals would do on others, had the
+    tables been counted a day ago, this one cut cannot tell.
+    """
+    if len(wants) < 2 * MIN_CASES:
+        return wants, []
+    late_part = int(len(wants) * (1 - HELD_BACK))
+    cut = int(wants.ts_ms[late_part])
+    past = wants.where(wants.ts_ms <= cut)
+    known = np.bincount(past.item_idx, minlength=wants.n_items) > 0
+    order, begin = wants.by_user()
+    drawn = rng.choice(np.arange(late_part, len(wants)), MOMENTS - 1)
+    moments = np.append(wants.ts_ms[drawn], cut)
+    active = len(np.unique(wants.user_idx[late_part:]))
+    per_user = max(2 * 2 * MAX_CASES // max(active, 1), 2)  # few people: ask each more often
+    before_act: list[Case] = []
+    between: list[Case] = []
+    for user in rng.permutation(wants.n_users):
+        rows = order[begin[user] : begin[user + 1]]
+        times = wants.ts_ms[rows]
+        late = np.flatnonzero((times > cut) & known[wants.item_idx[rows]])
+        late = late[late >= MIN_HISTORY]
+        for j in rng.choice(late, min(per_user, len(late)), replace=False):
+            before_act.append(_case(wants, rows, int(j), int(times[j]) - 1))
+        for moment in moments:
+            j = int(np.searchsorted(times, moment, side="right"))
+            if MIN_HISTORY <= j < len(rows) and known[wants.item_idx[rows[j]]]:
+                between.append(_case(wants, rows, j, int(moment)))
+    return past, [
+        *(before_act[k] for k in rng.permutation(len(before_act))[: 2 * MAX_CASES]),
+        *(between[k] for k in rng.permutation(len(between))[:MAX_CASES]),
+    ]
+
+
+def _case(wants: Wants, rows: IntVector, j: int, at_ts_ms: int) -> Case:
+    before = rows[:j]
+    history = History(wants.item_idx[before], wants.ts_ms[before], wants.worth[before])
+    target = rows[j]
+    return Case(history, at_ts_ms, int(wants.item_idx[target]), float(wants.worth[target]))
+
+
+def make_example(case: Case, tables: SignalTables) -> tuple[FloatMatrix, int, float] | None:
+    """Give the signals of the candidates [C, F], the target's row and its worth; None if it was nowhere to be known."""
+    reading = Reading(tables, SIGNALS, case.history, case.at_ts_ms)
+    tops = [reading.top(name, CANDIDATES_PER_SIGNAL) for name in SIGNALS]
+    candidates = np.unique(np.concatenate([*tops, np.array([case.target_idx])]))
+    candidates = candidates[~np.isin(candidates, case.history.item_idx)]
+    row = np.flatnonzero(candidates == case.target_idx)
+    if len(row) == 0:
+        return None
+    return reading.matrix(candidates), int(row[0]), case.worth
+
+
+def decide(
+    examples: list[tuple[FloatMatrix, int, float]], plain: dict[str, float], seed: int
+) -> tuple[dict[str, float], dict[str, object]]:
+    """Fit one regime and keep the result only if, on the half it was not fitted on, it beats the plain weights."""
+    start = np.array([plain.get(name, 0.0) for name in SIGNALS])
+    report: dict[str, object] = {"cases": len(examples)}
+    if len(examples) < MIN_CASES:
+        return plain, report | {"decided": "plain", "why": f"fewer than {MIN_CASES} cases"}
+    x, real, y, worth = _pad(examples)
+    rng = np.random.default_rng(seed)
+    half = rng.permutation(len(y)) % 2 == 0
+    gain = np.zeros(len(y))
+    for fitted_on in (half, ~half):
+        w = fit_weights(x[fitted_on], real[fitted_on], y[fitted_on], worth[fitted_on], start)
+        rest = ~fitted_on
+        gain[rest] = ndcg(x[rest], real[rest], y[rest], w) - ndcg(
+            x[rest], real[rest], y[rest], start
+        )
+    means = np.array([gain[rng.integers(0, len(gain), len(gain))].mean() for _ in range(1000)])
+    low, high = np.quantile(means, [0.05, 0.95])
+    report |= {
+        "plain_ndcg_at_10": round(float(ndcg(x, real, y, start).mean()), 4),
+        "gain_ndcg_at_10": round(float(gain.mean()), 4),
+        "gain_90": [round(float(low), 4), round(float(high), 4)],
+    }
+    if low <= 0:
+        return plain, report | {"decided": "plain", "why": "the gain could be noise"}
+    weights = fit_weights(x, real, y, worth, start)
+    fitted = {n: round(float(w), 4) for n, w in zip(SIGNALS, weights, strict=True) if w > 5e-3}
+    return fitted, report | {"decided": "fitted"}
+
+
+def _pad(
+    examples: list[tuple[FloatMatrix, int, float]],
+) -> tuple[FloatMatrix, BoolVector, IntVector, FloatVector]:
+    width = max(len(x) for x, _, _ in examples)
+    out = np.zeros((len(examples), width, len(SIGNALS)), np.float32)
+    real = np.zeros((len(examples), width), bool)
+    for k, (x, _, _) in enumerate(examples):
+        out[k, : len(x)], real[k, : len(x)] = x, True
+    target = np.array([y for _, y, _ in examples])
+    return out, real, target, np.array([w for _, _, w in examples], np.float32)
+
+
+def fit_weights(
+    x: FloatMatrix, real: BoolVector, y: IntVector, worth: FloatVector, start: FloatVector
+) -> FloatVector:
+    """Minimise the conditional logit's loss, with weights from 0 up.
+
+    ``mean over cases of -log softmax(x w)[y] + RIDGE |w - start|^2 + LASSO sum(w)``, cases weighted by their action's worth.
+
+    Parameters
+    ----------
+    x : float32 array, shape [B, C, F]
+    real : bool array, shape [B, C]
+        False where padded.
+    y : int64 array, shape [B]
+    worth : float32 array, shape [B]
+    start : float array, shape [F]
+        The plain weights.
+    """
+    share = (worth / worth.sum()).astype(np.float64)
+    rows = np.arange(len(y))
+
+    def loss(w: FloatVector) -> tuple[float, FloatVector]:
+        score = np.where(real, x @ w.astype(np.float32), -np.inf)
+        top = score.max(axis=1, keepdims=True)
+        e = np.exp(score - top)
+        total = e.sum(axis=1, keepdims=True)
+        nll = np.log(total[:, 0]) + top[:, 0] - score[rows, y]
+        p = e / total
+        p[rows, y] -= 1
+        p *= share[:, None]
+        gradient = p.reshape(-1) @ x.reshape(-1, x.shape[2])
+        value = share @ nll + RIDGE * ((w - start) ** 2).sum() + LASSO * w.sum()
+        return float(value), gradient + 2 * RIDGE * (w - start) + LASSO
+
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start),
+        options={"maxiter": 100},
+    )  # fmt: skip
+    return np.asarray(found.x)
+
+
+def ndcg(x: FloatMatrix, real: BoolVector, y: IntVector, w: FloatVector) -> FloatVector:
+    """Give NDCG@10 of each case, ties counting half, shape [B]."""
+    score = np.where(real, x @ w.astype(np.float32), -np.inf)
+    target = score[np.arange(len(y)), y][:, None]
+    rank = (score > target).sum(axis=1) + ((score == target).sum(axis=1) - 1) / 2
+    return np.asarray(np.where(rank < 10, 1 / np.log2(rank + 2), 0.0))

@@ -1,0 +1,296 @@
+"""Signals: everything the feed knows about how an item suits a history at a moment, one number each.
+
+A signal is a weighting of the history (its newest item, its newest few, all of it, ...) propagated through an item-to-item table, the
+similarity of an item's vector to the history, or the item's decayed popularity. Each is standardised over the catalogue for the
+request, so that a weight of the recipe means the same for a person of five actions and of five thousand. Which signals count and
+how much is the recipe's choice (``recipe.py``).
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from wayline.clock import DAY_MS
+from wayline.retrieval.kernels import gather, propagate
+from wayline.retrieval.popularity import Popularity
+from wayline.retrieval.tables import NeighbourTable
+from wayline.schema import FloatMatrix, FloatVector, IndexVector, IntVector
+from wayline.sequences.history import History
+
+HALF_LIVES_DAYS = (0.05, 0.5, 2.0, 7.0, 30.0, 180.0)
+LOG_FLOOR = 1e-3  # of a request's largest transition sum
+CONTENT_SCALE = 5.0  # a cosine of 0.2 weighs about as much as one standard deviation
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """How much each action of a history counts.
+
+    ``kind``: "all" the same each; "last" the newest ``size``; "steps" ``exp(-steps back / size)``; "days" ``exp(-age in days / size)``.
+    """
+
+    kind: str
+    size: float = 0.0
+
+    def weigh(self, history: History, at_ts_ms: int) -> FloatVector:
+        """Give the weight of each action, shape [H], summing to one; the history is oldest first."""
+        n = len(history)
+        steps = np.arange(n - 1, -1, -1)
+        if self.kind == "all":
+            weight = np.ones(n)
+        elif self.kind == "last":
+            weight = (steps < self.size).astype(float)
+        elif self.kind == "steps":
+            weight = np.exp(-steps / self.size)
+        else:
+            age = np.maximum(at_ts_ms - history.ts_ms, 0) / DAY_MS
+            weight = np.exp(-age / self.size) + 1e-9
+        weight = weight * history.worth
+        total = weight.sum()
+        return (weight / total if total > 0 else weight).astype(np.float32)
+
+
+TABLE_SIGNALS: dict[str, dict[str, Kernel]] = {
+    "related": {
+        "all": Kernel("all"),
+        "last": Kernel("last", 1),
+        "last_3": Kernel("steps", 3),
+        "last_10": Kernel("last", 10),
+        "last_30": Kernel("steps", 30),
+        "days_7": Kernel("days", 7),
+        "days_90": Kernel("days", 90),
+    },
+    "next": {
+        "last": Kernel("last", 1),
+        "last_2": Kernel("steps", 2),
+        "last_5": Kernel("steps", 5),
+        "last_20": Kernel("steps", 20),
+    },
+    "soon": {
+        "last": Kernel("last", 1),
+        "last_2": Kernel("steps", 2),
+        "last_5": Kernel("steps", 5),
+        "last_20": Kernel("steps", 20),
+    },
+}
+LOG_TABLES = frozenset({"next", "soon"})  # counts, so their logarithm is what adds up
+CONTENT_SIGNALS = {
+    "content.last": Kernel("last", 1),
+    "content.last_5": Kernel("steps", 5),
+    "content.all": Kernel("all"),
+}
+TRENDING_SIGNALS = {f"trending.{h:g}d": h for h in HALF_LIVES_DAYS}
+SIGNALS = (
+    *(f"{table}.{kernel}" for table, kernels in TABLE_SIGNALS.items() for kernel in kernels),
+    *CONTENT_SIGNALS,
+    *TRENDING_SIGNALS,
+)
+
+
+class _Scratch(threading.local):
+    """Buffers of one thread, as wide as the catalogue and never cleared."""
+
+    def __init__(self) -> None:
+        self.size = (0, 0)
+        self.stamp = 0
+
+    def take(self, n_items: int, width: int) -> tuple[FloatMatrix, IndexVector, IndexVector, int]:
+        if self.size[0] < n_items or self.size[1] != width or self.stamp > 2_000_000_000:
+            self.size = (n_items, width)
+            self.sums = np.zeros((n_items, width), np.float32)
+            self.touched = np.zeros(n_items, np.int32)
+            self.mark = np.zeros(n_items, np.int32)
+            self.stamp = 0
+        self.stamp += 1
+        return self.sums, self.touched, self.mark, self.stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Propagated:
+    """One table's signals for one request, before candidates are known.
+
+    Attributes
+    ----------
+    names : list of str, W
+    item_idx : int32 array, shape [T], ascending
+        Items that any history item leads to.
+    value : float32 array, shape [T, W]
+        Standardised over the catalogue.
+    absent : float32 array, shape [W]
+        The standardised value of every other item.
+    """
+
+    names: list[str]
+    item_idx: IndexVector
+    value: FloatMatrix
+    absent: FloatVector
+
+    def at(self, item_idx: IntVector) -> FloatMatrix:
+        """Give the signals of some items, shape [C, W]."""
+        if len(self.item_idx) == 0:
+            return np.broadcast_to(self.absent, (len(item_idx), len(self.absent)))
+        found = np.searchsorted(self.item_idx, item_idx)
+        found[found == len(self.item_idx)] = 0
+        return np.where((self.item_idx[found] == item_idx)[:, None], self.value[found], self.absent)
+
+    def top(self, column: int, k: int) -> IntVector:
+        """Give the items with the ``k`` largest values of one signal, largest first."""
+        values = self.value[:, column]
+        if len(values) > k:
+            chosen = np.argpartition(-values, k - 1)[:k]
+        else:
+            chosen = np.arange(len(values))
+        chosen = chosen[values[chosen] > self.absent[column]]
+        return self.item_idx[chosen[np.argsort(-values[chosen], kind="stable")]].astype(np.int64)
+
+
+class SignalTables:
+    """The tables, vectors and counts of one generation, ready to answer for a history.
+
+    Parameters
+    ----------
+    tables : dict of NeighbourTable
+        "related", "next" and "soon".
+    vectors : float32 array, shape [N, D], or None
+        Unit vectors; rows of items without one are zero.
+    popularity : Popularity
+    """
+
+    def __init__(
+        self,
+        tables: dict[str, NeighbourTable],
+        vectors: FloatMatrix | None,
+        popularity: Popularity,
+    ) -> None:
+        self.tables = tables
+        self.vectors = vectors
+        self.popularity = popularity
+        self._scratch = {name: _Scratch() for name in tables}
+
+    @property
+    def n_items(self) -> int:
+        """N: items the tables know."""
+        return len(next(iter(self.tables.values())))
+
+    def propagate(self, table: str, names: list[str], history: History, at: int) -> Propagated:
+        """Carry a history through one table under the kernels named, and standardise each."""
+        kernels = np.stack(
+            [TABLE_SIGNALS[table][name.split(".")[1]].weigh(history, at) for name in names], axis=1
+        )
+        found = self.tables[table]
+        sums, touched, mark, stamp = self._scratch[table].take(len(found), len(names))
+        known = history.item_idx < len(found)
+        count = propagate(
+            found.partner_idx, found.weight, history.item_idx[known], kernels[known],
+            sums, touched, mark, stamp,
+        )  # fmt: skip
+        items = np.sort(touched[:count])
+        values = gather(sums, mark, stamp, items.astype(np.int64))
+        return Propagated(names, items, *standardise(values, len(found), table in LOG_TABLES))
+
+    def content(self, name: str, history: History, at: int) -> FloatVector:
+        """Give the history's vector under a kernel, shape [D]; zero if nothing in it has a vector."""
+        assert self.vectors is not None
+        known = history.item_idx < len(self.vectors)
+        weight = CONTENT_SIGNALS[name].weigh(history, at)[known]
+        return np.asarray(weight @ self.vectors[history.item_idx[known]], dtype=np.float32)
+
+
+def standardise(
+    values: FloatMatrix, n_items: int, logarithm: bool
+) -> tuple[FloatMatrix, FloatVector]:
+    """Standardise sums over a catalogue of which only the touched items are given.
+
+    Parameters
+    ----------
+    values : float32 array, shape [T, W]
+        Sums of the touched items; all other items have 0.
+    n_items : int
+        N, at least T.
+    logarithm : bool
+        Take ``log(value + LOG_FLOOR * largest)`` first.
+
+    Returns
+    -------
+    value : float32 array, shape [T, W]
+    absent : float32 array, shape [W]
+        What an untouched item gets.
+    """
+    width = values.shape[1]
+    absent = np.zeros(width)
+    data = values.astype(np.float64)
+    if logarithm:
+        largest = np.maximum(data.max(axis=0, initial=0.0), 1e-9)
+        data = np.log(np.maximum(data, 0) / largest + LOG_FLOOR)
+        absent = np.full(width, np.log(LOG_FLOOR))
+    rest = n_items - len(data)
+    mean = (data.sum(axis=0) + rest * absent) / max(n_items, 1)
+    square = ((data - mean) ** 2).sum(axis=0) + rest * (absent - mean) ** 2
+    std = np.sqrt(square / max(n_items, 1)) + 1e-9
+    return ((data - mean) / std).astype(np.float32), ((absent - mean) / std).astype(np.float32)
+
+
+class Reading:
+    """The signals of one request, computed once; sources ask it for their best, the scorer for its candidates.
+
+    Parameters
+    ----------
+    tables : SignalTables
+    names : sequence of str
+        The signals wanted, of ``SIGNALS``.
+    history : History
+        May be empty: then only the trending signals say anything.
+    at_ts_ms : int
+        The moment of the request.
+    """
+
+    def __init__(
+        self, tables: SignalTables, names: tuple[str, ...], history: History, at_ts_ms: int
+    ) -> None:
+        self.names = names
+        self._tables = tables
+        self._propagated: dict[str, Propagated] = {}
+        self._content: dict[str, FloatVector] = {}
+        self._popularity = {
+            n: tables.popularity.view(at_ts_ms, TRENDING_SIGNALS[n])
+            for n in names
+            if n in TRENDING_SIGNALS
+        }
+        if len(history) == 0:
+            return
+        for table in TABLE_SIGNALS:
+            wanted = [n for n in names if n.startswith(table + ".")]
+            if wanted and table in tables.tables:
+                self._propagated[table] = tables.propagate(table, wanted, history, at_ts_ms)
+        if tables.vectors is not None:
+            for name in names:
+                if name in CONTENT_SIGNALS:
+                    self._content[name] = tables.content(name, history, at_ts_ms)
+
+    def top(self, name: str, k: int) -> IntVector:
+        """Give the items on which a table or trending signal is largest, largest first."""
+        if name in self._popularity:
+            return self._popularity[name].top(k)
+        found = self._propagated.get(name.split(".")[0])
+        if found is None:
+            return np.zeros(0, np.int64)
+        return found.top(found.names.index(name), k)
+
+    def matrix(self, item_idx: IntVector) -> FloatMatrix:
+        """Give every signal of some items, shape [C, F] in the order of ``names``; 0 where a signal is silent."""
+        out = np.zeros((len(item_idx), len(self.names)), np.float32)
+        column = {name: j for j, name in enumerate(self.names)}
+        for found in self._propagated.values():
+            out[:, [column[n] for n in found.names]] = found.at(item_idx)
+        for name, view in self._popularity.items():
+            out[:, column[name]] = view.standardised(item_idx)
+        vectors = self._tables.vectors
+        if self._content and vectors is not None:
+            known = item_idx < len(vectors)
+            rows = vectors[item_idx[known]]
+            for name, centre in self._content.items():
+                out[known, column[name]] = CONTENT_SCALE * (rows @ centre)
+        return out

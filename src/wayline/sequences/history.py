@@ -1,0 +1,98 @@
+"""A person's history as the later stages read it: what they wanted, and everything they touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wayline.schema import ActionColumns, FloatVector, IntVector
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a person has wanted, oldest first, each item once at its first time.
+
+    Attributes
+    ----------
+    item_idx : int64 array, shape [H]
+    ts_ms : int64 array, shape [H], ascending
+    worth : float32 array, shape [H]
+        Above 0; 1 for the worthiest action.
+    """
+
+    item_idx: IntVector
+    ts_ms: IntVector
+    worth: FloatVector
+
+    def __len__(self) -> int:
+        return len(self.item_idx)
+
+
+@dataclass(frozen=True, slots=True)
+class UserSequence:
+    """Everything a person did up to a moment, oldest first, shape [M] each.
+
+    Attributes
+    ----------
+    item_idx, ts_ms : int64 arrays
+    worth : float32 array
+        Scaled like ``History.worth``; negative for a dislike, 0 for what says nothing.
+    """
+
+    item_idx: IntVector
+    ts_ms: IntVector
+    worth: FloatVector
+
+    def __len__(self) -> int:
+        return len(self.item_idx)
+
+    def wanted(self) -> History:
+        """Give the wanted items once each, at their first time, with their largest worth."""
+        positive = np.flatnonzero(self.worth > 0)
+        _, first, inverse = np.unique(
+            self.item_idx[positive], return_index=True, return_inverse=True
+        )
+        worth = np.zeros(len(first), np.float32)
+        np.maximum.at(worth, inverse, self.worth[positive])
+        order = np.argsort(first)
+        rows = positive[first[order]]
+        return History(self.item_idx[rows], self.ts_ms[rows], worth[order])
+
+
+class Worths:
+    """What each action is worth, by its key in the store; made from ``[actions]`` of the settings.
+
+    Without any setting every action is worth 1: somebody's first import has names that wayline cannot know.
+
+    Parameters
+    ----------
+    configured : mapping of str to float
+    action_names : sequence of str
+        ``action_key - 1`` is the index.
+    """
+
+    def __init__(self, configured: Mapping[str, float], action_names: Sequence[str]) -> None:
+        largest = max((w for w in configured.values() if w > 0), default=1.0)
+        default = 0.0 if configured else 1.0
+        raw = np.array([configured.get(name, default) for name in action_names], np.float32)
+        self.unknown = [n for n in action_names if configured and n not in configured]
+        self._by_key = np.concatenate([[0.0], raw / largest]).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self._by_key) - 1
+
+    def of(self, action_key: IntVector) -> FloatVector:
+        """Give the worth of each action, shape [M]; 0 for a name that came later than these worths."""
+        known = np.where(action_key < len(self._by_key), action_key, 0)
+        return self._by_key[known]
+
+
+def user_sequence(actions: ActionColumns, worths: Worths) -> UserSequence:
+    """Turn what the store gives, newest first, into a sequence, oldest first."""
+    return UserSequence(
+        actions.item_key[::-1] - 1,
+        actions.ts_ms[::-1],
+        worths.of(actions.action_key[::-1].astype(np.int64)),
+    )

@@ -1,0 +1,195 @@
+"""A generation opened for serving: its files mapped, and what the log brought since."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from wayline.builder import INTERESTS, after_pause, interest_rows, make_labeller, members_by_user
+from wayline.config import Config
+from wayline.feed.home import fill_pipeline, home_pipeline
+from wayline.interests.interests import InterestSet, find_interests
+from wayline.retrieval.popularity import Popularity
+from wayline.retrieval.recipe import Recipe
+from wayline.retrieval.signals import HALF_LIVES_DAYS, TABLE_SIGNALS, SignalTables
+from wayline.retrieval.tables import NeighbourTable
+from wayline.schema import BoolVector, IntVector
+from wayline.sequences.history import UserSequence, Worths, user_sequence
+from wayline.storage.generations import Generations
+from wayline.storage.store import Store
+from wayline.storage.usearch_index import UsearchIndex
+
+PROFILES_KEPT = 2048  # people whose interests stay in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A person's interests with what they are called, shape [Q] each."""
+
+    interests: InterestSet
+    ids: list[str]
+    labels: list[str]
+
+
+class ServedGeneration:
+    """Model, index, vectors and counts that belong together; a new generation is a new object.
+
+    The log's actions after the generation's position are counted into popularity as they come; a person's own history is always
+    read from the store.
+
+    Parameters
+    ----------
+    id_ : str
+    generations : Generations
+    store : Store
+    config : Config
+    """
+
+    def __init__(self, id_: str, generations: Generations, store: Store, config: Config) -> None:
+        self.id = id_
+        self.path, self.manifest = generations.open(id_)
+        self._store, self._config = store, config
+        self._lock = threading.Lock()
+        self._profiles: OrderedDict[tuple[int, int, int], Profile] = OrderedDict()
+        folder = self.path
+        self.vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+        self.usable: BoolVector = np.load(folder / "usable.npy")
+        self.left_out: BoolVector = np.load(folder / "left_out.npy")
+        self.index = UsearchIndex.view(folder / "index.usearch")
+        # Pins are read from the settings of now: changing one needs no build.
+        self.recipe = Recipe.load(folder / "recipe.json").pinned(config.recipe.pins)
+        self._want_items: IntVector = np.load(folder / "want_item_idx.npy")
+        popularity = Popularity(
+            np.load(folder / "want_ts_ms.npy"), self._want_items, len(self.usable), HALF_LIVES_DAYS
+        )
+        tables = {name: NeighbourTable.view(folder, name) for name in TABLE_SIGNALS}
+        self.tables = SignalTables(tables, self.vectors, popularity)
+        self.worths = Worths(config.actions, store.action_names())
+        self.position = int(self.manifest["position"])
+        self._items_version = -1
+        self._hidden = self.left_out
+        self.pipeline = home_pipeline(
+            self.index, np.load(folder / "born_ts_ms.npy"), config.retrieval
+        )
+        self.fill = fill_pipeline(np.bincount(self._want_items, minlength=len(self.usable)))
+        self._catch_up_with_what_until_left_out()
+
+    @cached_property
+    def _old_members(self) -> dict[int, list[tuple[str, set[int]]]]:
+        return members_by_user(pl.read_parquet(self.path / INTERESTS))
+
+    @cached_property
+    def _labeller(self) -> Any:
+        return make_labeller(pl.read_parquet(self.path / "titles.parquet"))
+
+    def _catch_up_with_what_until_left_out(self) -> None:
+        until = int(self.manifest["until"])
+        newest = self._store.newest_ts_ms()
+        if newest is not None and newest > until:
+            for part in self._store.scan_actions():
+                late = (part.ts_ms > until) & (part.position <= self.position)
+                self._count(
+                    part.user_key[late],
+                    part.item_key[late],
+                    part.action_key[late],
+                    part.ts_ms[late],
+                    part.position[late],
+                )
+
+    def follow(self) -> None:
+        """Count what the log brought since the last call; cheap when there is nothing."""
+        if self._store.position() <= self.position:
+            return
+        with self._lock:
+            for part in self._store.scan_actions(after=self.position):
+                if len(self.worths) < int(part.action_key.max()):
+                    self.worths = Worths(self._config.actions, self._store.action_names())
+                self._count(
+                    part.user_key, part.item_key, part.action_key, part.ts_ms, part.position
+                )
+                self.position = int(part.position[-1])
+
+    def _count(
+        self,
+        user_key: IntVector,
+        item_key: IntVector,
+        action_key: IntVector,
+        ts_ms: IntVector,
+        position: IntVector,
+    ) -> None:
+        """Count wanting actions that are the first of their person on their item, as a build does."""
+        rows = np.flatnonzero(self.worths.of(action_key.astype(np.int64)) > 0)
+        first = np.zeros(len(rows), bool)
+        for user in np.unique(user_key[rows]):
+            own = rows[user_key[rows] == user]
+            known = self._store.user_actions(int(user))
+            wanting = self.worths.of(known.action_key.astype(np.int64)) > 0
+            order = np.lexsort((known.position[wanting], known.ts_ms[wanting]))
+            items = known.item_key[wanting][order]
+            _, at = np.unique(items, return_index=True)
+            firsts = known.position[wanting][order][at]
+            first[np.isin(rows, own)] = np.isin(position[own], firsts)
+        rows = rows[first]
+        self.tables.popularity.add(ts_ms[rows], item_key[rows] - 1)
+
+    def hidden(self) -> BoolVector:
+        """Which items are never shown, shape [at least N]."""
+        version = self._store.items_version()
+        if version != self._items_version:
+            keys = self._store.hidden_keys()
+            size = max(len(self.left_out), int(keys.max(initial=0)))
+            hidden = np.zeros(size, bool)
+            hidden[: len(self.left_out)] = self.left_out
+            hidden[keys - 1] = True
+            self._hidden, self._items_version = hidden, version
+        return self._hidden
+
+    def sequence(self, user_key: int, at_ts_ms: int) -> UserSequence:
+        """Give what a person did up to a moment."""
+        actions = self._store.user_actions(user_key, until_ts_ms=at_ts_ms)
+        if len(actions) and len(self.worths) < int(actions.action_key.max()):
+            self.worths = Worths(self._config.actions, self._store.action_names())
+        return user_sequence(actions, self.worths)
+
+    def profile(
+        self, user_key: int, user_id: str, sequence: UserSequence, at_ts_ms: int
+    ) -> Profile:
+        """Find a person's interests at a moment, from their own actions up to then alone."""
+        newest = int(sequence.ts_ms[-1]) if len(sequence) else at_ts_ms
+        key = (user_key, len(sequence), newest)
+        with self._lock:
+            profile = self._profiles.get(key)
+        if profile is None:
+            profile = self._make_profile(user_key, user_id, sequence, newest)
+            with self._lock:
+                self._profiles[key] = profile
+                while len(self._profiles) > PROFILES_KEPT:
+                    self._profiles.popitem(last=False)
+        decay = self._config.interests.decay_per_day
+        return replace(profile, interests=after_pause(profile.interests, at_ts_ms - newest, decay))
+
+    def _make_profile(
+        self, user_key: int, user_id: str, sequence: UserSequence, newest_ts_ms: int
+    ) -> Profile:
+        rows = np.flatnonzero(sequence.item_idx < len(self.usable))
+        rows = rows[self.usable[sequence.item_idx[rows]]]
+        items = sequence.item_idx[rows]
+        interests = find_interests(
+            items,
+            self.vectors[items],
+            sequence.ts_ms[rows],
+            sequence.worth[rows],
+            now_ts_ms=newest_ts_ms,
+            config=self._config.interests,
+        )
+        old = self._old_members.get(user_key, [])
+        named = interest_rows(user_key, user_id, interests, old, self._labeller)
+        return Profile(
+            interests, [row["interest_id"] for row in named], [row["label"] for row in named]
+        )
