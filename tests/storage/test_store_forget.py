@@ -88,6 +88,18 @@ def test_forgetting_the_unknown_removes_nothing(store: Store) -> None:
     assert set(store.forget_user("nobody").values()) == {0}
 
 
+def test_a_writer_learns_that_another_opener_forgot_somebody(
+    store: Store, path: Path, frame: Any
+) -> None:
+    store.append_actions(frame([("a", "i", 1, "view"), ("b", "i", 1, "view")]))
+    with open_store(path) as other:
+        other.append_actions(frame([("a", "i", 2, "view")]))
+        store.forget_user("a")
+        other.append_actions(frame([("a", "i", 3, "view")]))
+        assert other.user_keys(["a", "b"]).tolist() == [3, 2]
+        assert [r.ts for r in other.action_records("a")] == [3]
+
+
 def test_stray_copies_of_split_pages_are_found_and_erased(tmp_path: Path, frame: Any) -> None:
     """Ids of many lengths split the index's pages unevenly; a few leave a copy in a gap."""
     path = tmp_path / "w.db"

@@ -260,6 +260,18 @@ def test_keys_are_dense_in_order_of_first_appearance(store: Store, frame: Any) -
     assert store.item_keys([*many, "y"]).tolist() == [0] * 100 + [1]
 
 
+@pytest.mark.parametrize("remembered", [0, 3, 1000])
+def test_keys_do_not_depend_on_what_a_writer_remembers(
+    store: Store, frame: Any, monkeypatch: pytest.MonkeyPatch, remembered: int
+) -> None:
+    monkeypatch.setattr("wayline.storage.sqlite.keys.REMEMBERED_IDS", remembered)
+    for start in (0, 30, 10, 60):
+        ids = [f"u{i}" for i in range(start, start + 50)]
+        store.append_actions(frame([(i, "item", start, "view") for i in ids]))
+    keys = store.user_keys([f"u{i}" for i in range(110)])
+    assert keys.tolist() == list(range(1, 111))
+
+
 @pytest.mark.parametrize("size", [0, 1, 7, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1])
 def test_packed_columns_come_back_as_they_were(size: int) -> None:
     rng = np.random.default_rng(size)

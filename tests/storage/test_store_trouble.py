@@ -219,6 +219,10 @@ def test_a_failed_append_leaves_nothing(path: Path, frame: Any, monkeypatch: Any
             with pytest.raises(DiskFullError):
                 store.append_actions(frame([("u", "i", 1, "view")]))
         assert (store.count_users(), store.position(), store.check()) == (0, 0, [])
+        # The keys given in what was undone are not remembered.
+        store.append_actions(frame([("other", "j", 1, "view"), ("u", "i", 1, "view")]))
+        assert store.user_keys(["other", "u"]).tolist() == [1, 2]
+        assert store.check() == []
 
 
 def test_check_finds_what_is_wrong(path: Path, frame: Any) -> None:

@@ -1,4 +1,4 @@
-"""Many writers: threads that share a commit, processes that share a file, and processes that die."""
+"""Many writers: threads that share a commit, processes that share a file, and those that die."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ class Generations:
         return removed
 
     def amend(self, id_: str, name: str, change: Callable[[Path], None]) -> None:
-        """Replace one file of a published generation, for what must not be kept (a forgotten person).
+        """Replace one file of a published generation: what must not be kept (a forgotten person).
 
         ``change`` writes the new content to the path it is given, which holds a copy of the old.
         """

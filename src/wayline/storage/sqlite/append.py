@@ -17,7 +17,8 @@ from wayline.errors import InputError
 from wayline.schema import ActionColumns, BoolVector, IntVector
 from wayline.storage.sqlite import log
 from wayline.storage.sqlite.chunks import take
-from wayline.storage.sqlite.dictionaries import ACTION_NAMES, ITEMS, SURFACES, USERS, ensure_keys
+from wayline.storage.sqlite.dictionaries import ACTION_NAMES, ITEMS, SURFACES, USERS
+from wayline.storage.sqlite.keys import Keys
 from wayline.storage.store import Appended
 
 REQUIRED: dict[str, Any] = {
@@ -68,11 +69,12 @@ def prepare(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def append(
-    connection: sqlite3.Connection, frames: list[pl.DataFrame], path: Path
+    connection: sqlite3.Connection, frames: list[pl.DataFrame], path: Path, keys: Keys
 ) -> list[Appended]:
     """Append prepared frames in one transaction; one count each, as if one came after the other."""
     frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
-    rows = _keyed(connection, frame)
+    keys.begin(connection)
+    rows = _keyed(connection, frame, keys)
     digests = _digests(frame)
     order = np.lexsort((rows.action_key, rows.item_key, rows.ts_ms, rows.user_key))
     fresh = _first_of_equals(rows, order, digests) & _unknown_digests(connection, digests)
@@ -80,13 +82,16 @@ def append(
     accepted = _insert(connection, rows, order[fresh[order]], digests)
     if accepted.any():
         log.write(connection, take(rows, accepted), path)
-        _write_details(connection, frame, rows.position, accepted, digests)
+        some = _detailed(frame, accepted)
+        if len(some):
+            named = [digests[i] if digests else None for i in some]
+            _write_details(connection, keys, frame[some], rows.position[some], named)
     return _receipts(rows.position, accepted, [len(f) for f in frames])
 
 
-def _keyed(connection: sqlite3.Connection, frame: pl.DataFrame) -> ActionColumns:
+def _keyed(connection: sqlite3.Connection, frame: pl.DataFrame, keys: Keys) -> ActionColumns:
     """The frame as columns of keys, positions still 0."""
-    action_key = ensure_keys(connection, ACTION_NAMES, frame["action"])
+    action_key = keys.ensure(connection, ACTION_NAMES, frame["action"])
     if len(action_key) and action_key.max() > MAX_ACTION_NAMES:
         raise InputError(
             f"Got more than {MAX_ACTION_NAMES:,} different actions, expected names like view or "
@@ -101,8 +106,8 @@ def _keyed(connection: sqlite3.Connection, frame: pl.DataFrame) -> ActionColumns
     )
     return ActionColumns(
         position=np.zeros(len(frame), np.int64),
-        user_key=ensure_keys(connection, USERS, frame["user_id"]),
-        item_key=ensure_keys(connection, ITEMS, frame["item_id"]),
+        user_key=keys.ensure(connection, USERS, frame["user_id"]),
+        item_key=keys.ensure(connection, ITEMS, frame["item_id"]),
         action_key=action_key.astype(np.int16),
         ts_ms=frame["ts_ms"].to_numpy(),
         value=value,  # float64 here: only the log's copy is narrowed
@@ -166,58 +171,54 @@ def _insert(
         twin[named] = rows.position[named]
     for start in range(0, len(order), INSERT_ROWS):
         part = order[start : start + INSERT_ROWS]
-        keys = [
+        identities = [
             column[part].tolist()
             for column in (rows.user_key, rows.ts_ms, rows.item_key, rows.action_key, twin)
         ]
         positions = rows.position[part]
         inserted = connection.executemany(
-            INSERT, zip(*keys, positions.tolist(), rows.value[part].tolist(), strict=True)
+            INSERT, zip(*identities, positions.tolist(), rows.value[part].tolist(), strict=True)
         ).rowcount
         if inserted == len(part):
             accepted[part] = True
         elif inserted:  # a mixed slice: a row was taken if the one now there has its position
-            there = [connection.execute(FIND, key).fetchone()[0] for key in zip(*keys, strict=True)]
+            there = [
+                connection.execute(FIND, k).fetchone()[0] for k in zip(*identities, strict=True)
+            ]
             accepted[part] = np.array(there, np.int64) == positions
     return accepted
 
 
-def _write_details(
-    connection: sqlite3.Connection,
-    frame: pl.DataFrame,
-    positions: IntVector,
-    accepted: BoolVector,
-    digests: list[bytes | None] | None,
-) -> None:
-    """Keep what only some actions have."""
+def _detailed(frame: pl.DataFrame, accepted: BoolVector) -> IntVector:
+    """Which accepted rows have more than every action has, shape [at most M]."""
     present = [name for name in DETAILS if name in frame.columns]
     if not present:
-        return
-    some = (
-        accepted
-        & frame.select(pl.any_horizontal(pl.col(present).is_not_null())).to_series().to_numpy()
-    )
-    chosen = np.flatnonzero(some)
-    if not len(chosen):
-        return
-    part = frame[chosen]
-    nothing = [None] * len(part)
-    texts = {
-        n: part[n].to_list() if n in present else nothing for n in ("request_id", "query", "board")
-    }
+        return np.empty(0, np.int64)
+    some = frame.select(pl.any_horizontal(pl.col(present).is_not_null())).to_series()
+    return np.flatnonzero(accepted & some.to_numpy())
+
+
+def _write_details(
+    connection: sqlite3.Connection,
+    keys: Keys,
+    frame: pl.DataFrame,
+    positions: IntVector,
+    digests: list[bytes | None],
+) -> None:
+    """Keep what only these rows have."""
+    nothing = [None] * len(frame)
     surfaces: list[int | None] = list(nothing)
-    if "surface" in present:
-        keys = ensure_keys(connection, SURFACES, part["surface"]).tolist()
-        surfaces = [key or None for key in keys]
+    if "surface" in frame.columns:
+        surfaces = [
+            key or None for key in keys.ensure(connection, SURFACES, frame["surface"]).tolist()
+        ]
+    texts = [
+        frame[name].to_list() if name in frame.columns else nothing
+        for name in ("request_id", "query", "board")
+    ]
     connection.executemany(
         "INSERT INTO action_details VALUES (?, ?, ?, ?, ?, ?)",
-        zip(
-            positions[chosen].tolist(),
-            surfaces,
-            *texts.values(),
-            nothing if digests is None else [digests[i] for i in chosen],
-            strict=True,
-        ),
+        zip(positions.tolist(), surfaces, *texts, digests, strict=True),
     )
 
 

@@ -1,14 +1,14 @@
 """Ids outside, keys inside: four small tables, asked for many at once.
 
-No copy is kept in memory: another process may add ids at any time, and one indexed lookup of
-100,000 ids (0.1 s) is cheap beside inserting their actions.
+Readers keep no copy in memory: another process may add ids at any time, and looking up 100,000 ids
+takes 0.1 s. Who gives keys is in ``keys.py``.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,25 +51,8 @@ def keys_of(connection: sqlite3.Connection, words: Dictionary, ids: pl.Series) -
         return np.array(
             [0 if i is None else key_of(connection, words, i) or 0 for i in ids], dtype=np.int64
         )
-    return _map(ids, _lookup(connection, words, ids.drop_nulls().unique()))
-
-
-def ensure_keys(connection: sqlite3.Connection, words: Dictionary, ids: pl.Series) -> IntVector:
-    """Like ``keys_of``, giving the next keys to unknown ids in the order of first appearance; null
-    stays 0.
-
-    Runs inside a write transaction, so no other process can give the same key.
-    """
-    keys = keys_of(connection, words, ids)
-    unknown = ids.filter(pl.Series(keys == 0)).drop_nulls()
-    if len(unknown):
-        fresh = unknown.unique(maintain_order=True)
-        connection.executemany(
-            f"INSERT INTO {words.table} ({words.key}, {words.id}) VALUES (?, ?)",
-            enumerate(fresh.to_list(), start=largest_key(connection, words) + 1),
-        )
-        keys = keys_of(connection, words, ids)
-    return keys
+    pairs = list(lookup(connection, words, ids.drop_nulls().unique().sort().to_list()))
+    return spread(ids, [id_ for id_, _ in pairs], [key for _, key in pairs])
 
 
 def largest_key(connection: sqlite3.Connection, words: Dictionary) -> int:
@@ -101,14 +84,12 @@ def names(connection: sqlite3.Connection, words: Dictionary) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _lookup(
-    connection: sqlite3.Connection, words: Dictionary, distinct: pl.Series
+def lookup(
+    connection: sqlite3.Connection, words: Dictionary, distinct: list[str]
 ) -> Iterator[tuple[str, int]]:
-    """(id, key) of those of the distinct ids that are known."""
-    # Sorted, the lookups walk the index in order: half the time of random ones.
-    everything: list[str] = distinct.sort().to_list()
-    for start in range(0, len(everything), LOOKUP_IDS):
-        part = everything[start : start + LOOKUP_IDS]
+    """(id, key) of those ids that are known; sorted, they take half the time."""
+    for start in range(0, len(distinct), LOOKUP_IDS):
+        part = distinct[start : start + LOOKUP_IDS]
         # SQLite's JSON ends a text at its first NUL; such an id is looked up by itself.
         odd = [i for i in part if "\0" in i]
         if odd:
@@ -118,18 +99,15 @@ def _lookup(
                 if key is not None:
                     yield id_, key
         yield from connection.execute(
-            f"SELECT value, {words.key} FROM json_each(?) CROSS JOIN {words.table} ON {words.id} "
-            "= value",
+            f"SELECT value, {words.key} FROM json_each(?) "
+            f"CROSS JOIN {words.table} ON {words.id} = value",
             (json.dumps(part, ensure_ascii=False),),
         )
 
 
-def _map(ids: pl.Series, known: Iterator[tuple[str, int]]) -> IntVector:
-    pairs: Sequence[tuple[str, int]] = list(known)
-    right = pl.DataFrame(
-        {"id": [i for i, _ in pairs], "key": [k for _, k in pairs]},
-        schema={"id": pl.String, "key": pl.Int64},
-    )
+def spread(ids: pl.Series, distinct: list[str], keys: list[int]) -> IntVector:
+    """The key of each id, shape [len(ids)], from those of the distinct ones; 0 for the others."""
+    right = pl.DataFrame({"id": distinct, "key": keys}, schema={"id": pl.String, "key": pl.Int64})
     joined = ids.alias("id").to_frame().join(right, on="id", how="left", maintain_order="left")
-    keys: IntVector = joined["key"].fill_null(0).to_numpy()
-    return keys
+    found: IntVector = joined["key"].fill_null(0).to_numpy()
+    return found

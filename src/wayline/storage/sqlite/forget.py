@@ -19,6 +19,7 @@ from wayline.storage.sqlite import log
 from wayline.storage.sqlite.chunks import take
 from wayline.storage.sqlite.connections import Connections
 from wayline.storage.sqlite.dictionaries import USERS, key_of
+from wayline.storage.sqlite.keys import count_forgetting
 
 LEAF_KINDS = (0x0A, 0x0D)
 INTERIOR_KINDS = (0x02, 0x05)
@@ -69,6 +70,7 @@ def _remove(connection: sqlite3.Connection, user_key: int, path: Path) -> dict[s
     _rewrite_log(connection, np.sort(positions), user_key, path)
     actions = connection.execute("DELETE FROM actions WHERE user_key = ?", me).rowcount
     requests = connection.execute("DELETE FROM requests WHERE user_key = ?", me).rowcount
+    count_forgetting(connection)
     users = connection.execute("UPDATE users SET user_id = NULL WHERE user_key = ?", me).rowcount
     return {
         "users": users,

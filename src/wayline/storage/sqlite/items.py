@@ -13,7 +13,8 @@ import polars as pl
 
 from wayline.errors import InputError, NotFoundError, shorten
 from wayline.schema import IntVector, ItemRecord
-from wayline.storage.sqlite.dictionaries import ITEMS, ensure_keys, key_of, largest_key
+from wayline.storage.sqlite.dictionaries import ITEMS, key_of, largest_key
+from wayline.storage.sqlite.keys import Keys
 
 COLUMNS: dict[str, Any] = {
     "title": pl.String,
@@ -51,7 +52,7 @@ def upsert_items(connection: sqlite3.Connection, frame: pl.DataFrame) -> int:
         )
     if not len(frame):
         return 0
-    keys = ensure_keys(connection, ITEMS, frame["item_id"].cast(pl.String))
+    keys = Keys().ensure(connection, ITEMS, frame["item_id"].cast(pl.String))
     typed = frame.select(
         pl.col(name).cast(kind) for name, kind in COLUMNS.items() if name in frame.columns
     )

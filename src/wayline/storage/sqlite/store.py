@@ -17,6 +17,7 @@ from wayline.storage.sqlite import append, care, dictionaries, forget, history, 
 from wayline.storage.sqlite.connections import Connections
 from wayline.storage.sqlite.dictionaries import ACTION_NAMES, ITEMS, SURFACES, USERS
 from wayline.storage.sqlite.group import GroupCommit
+from wayline.storage.sqlite.keys import Keys
 from wayline.storage.store import BUSY_TIMEOUT_S, SCAN_ROWS, Appended, RequestTrace
 
 
@@ -37,6 +38,7 @@ class SqliteStore:
         self._connections = Connections(
             self.path, create=create, read_only=read_only, busy_timeout_s=busy_timeout_s
         )
+        self._keys = Keys()
         self._append_group = GroupCommit(self._append)
 
     @property
@@ -53,8 +55,12 @@ class SqliteStore:
         return self._append_group(prepared)
 
     def _append(self, frames: list[pl.DataFrame]) -> list[Appended]:
-        with self._connections.writing() as connection:
-            return append.append(connection, frames, self.path)
+        try:
+            with self._connections.writing() as connection:
+                return append.append(connection, frames, self.path, self._keys)
+        except BaseException:
+            self._keys.clear()  # some may have been given in what was just undone
+            raise
 
     def position(self) -> int:
         with self._connections.reading() as connection:

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from wayline.schema import IntVector
-from wayline.storage.sqlite.dictionaries import SURFACES, ensure_keys, names
+from wayline.storage.sqlite.dictionaries import SURFACES, names
+from wayline.storage.sqlite.keys import Keys
 from wayline.storage.store import RequestTrace
 
 IMPRESSION = np.dtype([("item_key", "<u4"), ("score", "<f4"), ("propensity", "<f4")])
@@ -28,7 +29,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING
 def append_traces(connection: sqlite3.Connection, requests: Sequence[RequestTrace]) -> None:
     """See ``Store.append_traces``; runs inside a write transaction."""
     surfaces = pl.Series([r.surface for r in requests], dtype=pl.String)
-    surface_keys = ensure_keys(connection, SURFACES, surfaces).tolist()
+    surface_keys = Keys().ensure(connection, SURFACES, surfaces).tolist()
     connection.executemany(
         INSERT,
         (
