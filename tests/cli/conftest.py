@@ -11,9 +11,10 @@ from cli.cli_shop import here, write_orders, write_products
 
 @pytest.fixture(autouse=True)
 def settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Buying counts, and now is the newest action."""
+    """Views count, now is the newest action, builds need no language model."""
     monkeypatch.setenv("WAYLINE_ACTIONS__VIEW", "1.0")
     monkeypatch.setenv("WAYLINE_TIME__CLOCK", "log")
+    monkeypatch.setenv("WAYLINE_EMBEDDINGS__KIND", "graph")
 
 
 @pytest.fixture

@@ -16,8 +16,12 @@ from wayline.server import create_app
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[wayline.Engine]:
-    """An empty workspace in which buying is worth something and now is the newest action."""
-    config = {"actions": {"buy": 1.0}, "time": {"clock": "log"}}
+    """An empty workspace: buying counts, now is the newest action, builds need no model."""
+    config = {
+        "actions": {"buy": 1.0},
+        "time": {"clock": "log"},
+        "embeddings": {"kind": "graph"},
+    }
     engine = wayline.open(tmp_path / "shop", create=True, config=config)
     yield engine
     engine.close()

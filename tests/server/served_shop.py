@@ -54,14 +54,18 @@ class Server:
 
 def start_process(workspace: Path, log: Path, **environment: str) -> Server:
     """Start ``wayline serve`` on a free port and wait until it answers."""
-    settings = {"WAYLINE_ACTIONS__BUY": "1.0", "WAYLINE_TIME__CLOCK": "log"} | environment
+    settings = {
+        "WAYLINE_ACTIONS__BUY": "1.0",
+        "WAYLINE_TIME__CLOCK": "log",
+        "WAYLINE_EMBEDDINGS__KIND": "graph",  # builds need no language model
+    }
     with log.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "wayline", "serve", "-w", workspace, "--port", "0", "--json"],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env=os.environ | settings,
+            env=os.environ | settings | environment,
         )
     assert process.stdout is not None
     line = process.stdout.readline()  # comes when requests are answered, or not at all

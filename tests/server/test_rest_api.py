@@ -109,8 +109,8 @@ def test_any_text_is_an_id_in_a_path(client: httpx.Client, item_id: str) -> None
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
     [
-        ("GET", "/v1/items/nothing", (404, "not_found", None)),
-        ("GET", "/v1/items/nothing/similar", (404, "not_found", None)),
+        ("GET", "/v1/items/nothing", (404, "not_found", "item_id")),
+        ("GET", "/v1/items/nothing/similar", (404, "not_found", "item_id")),
         ("GET", "/v1/nothing", (404, "not_found", None)),
         ("GET", "/v1/users//feed", (404, "not_found", None)),
         ("GET", "/v1/users/a/b/feed", (404, "not_found", None)),
@@ -118,7 +118,7 @@ def test_any_text_is_an_id_in_a_path(client: httpx.Client, item_id: str) -> None
         ("PUT", "/v1/items", (405, "not_allowed", None)),
         ("GET", "/v1/users/a/feed?limit=x", (400, "bad_input", "limit")),
         ("GET", "/v1/users/a/feed?limit=0", (400, "bad_input", "limit")),
-        ("GET", "/v1/users/a/feed?limit=1001", (400, "bad_input", "limit")),
+        ("GET", "/v1/users/a/feed?limit=501", (400, "bad_input", "limit")),
         ("GET", "/v1/users/a/feed?limt=3", (400, "bad_input", "limt")),
         ("GET", "/v1/users/a/feed?at=soon", (400, "bad_input", "at")),
         ("GET", "/v1/users/a/feed?at=-1", (400, "bad_input", "at")),
@@ -181,7 +181,7 @@ def test_too_many_rows_are_refused_whole(engine: wayline.Engine) -> None:
 
 def test_a_key_is_asked_for_where_keys_are_set(engine: wayline.Engine) -> None:
     client = limited(engine, api_keys=("first", "zwölf"))
-    for path in ("/v1/users/a/feed", "/metrics"):
+    for path in ("/v1/users/a/actions", "/metrics"):
         missing = client.get(path)
         assert (missing.status_code, error_of(missing)["code"]) == (401, "bad_key")
         wrong = client.get(path, headers={"X-API-Key": "secnd"})

@@ -33,7 +33,7 @@ CUSTOMERS = ("17850", "14911", "12748")
 FEED_LIMIT = 8
 PORT = 8000
 PEOPLE_ASKED = 300
-SETTINGS = {  # lines of the template -> what this shop says
+SETTINGS = {  # lines of the template -> the demo data's settings
     "# buy = 1.0": "buy = 1.0",
     "# return = -1.0": "return = -1.0",
     'clock = "wall"': 'clock = "log" ',
@@ -114,8 +114,7 @@ def _import(engine: Engine, *, shown: bool) -> str:
     from wayline import datasets
 
     shop = datasets.online_retail()
-    if shop.items is not None:
-        engine.add_items(shop.items)
+    engine.add_items(shop.items)
     with importing("actions", shown=shown) as update:
         receipt = engine.add_actions(shop.actions, on_chunk=lambda so_far, _columns: update(so_far))
     stats = engine.stats()

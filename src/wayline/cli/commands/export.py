@@ -1,4 +1,4 @@
-"""``wayline export``: what is stored, as JSON."""
+"""``wayline export``: what is stored about a person, as JSON."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from wayline.cli.output import print_json, say
 
 def export(
     user_id: Annotated[
-        str | None, typer.Argument(metavar="USER", help="Everybody if not given.")
+        str | None, typer.Argument(metavar="USER", help="The workspace's counts if not given.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A file; else stdout.")] = None,
     workspace: Workspace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Export all that is stored about a person, or the whole workspace."""
+    """Export all that is stored about a person."""
     with opened(workspace) as engine:
         content = engine.export(user_id)
     if out is None:

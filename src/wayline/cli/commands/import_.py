@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wayline.intake.columns import ColumnMap
 
 REASONS_SHOWN = 5
+NAMES_SHOWN = 10
 ITEM_WORDS = {"item", "items", "product", "products", "catalog", "catalogue", "movies", "articles"}
 
 
@@ -59,8 +60,11 @@ def import_(
             reports.append(_report(file, what, columns, receipt, rejects))
             if not as_json:
                 _print_report(reports[-1], receipt)
+        unknown = engine.unknown_actions()
     if as_json:
-        print_json({"files": reports})
+        print_json({"files": reports, "actions_without_worth": unknown})
+    elif unknown:
+        note(f"note: worth 0, since [actions] of wayline.toml does not name them: {_list(unknown)}")
     if any(_found_problems(report) for report in reports):
         raise typer.Exit(1)
 
@@ -94,9 +98,8 @@ def guess_kind(file: Path, mapping: dict[str, str]) -> Kind:
         return Kind.items
     from wayline.errors import UnknownColumnsError
     from wayline.intake.columns import guess_columns
-    from wayline.intake.sources import open_source
 
-    names = open_source(file, rows_per_chunk=1_000).names
+    names = _column_names(file)
     try:
         guess_columns(names, kind="actions", mapping=mapping, label=file.name)
     except UnknownColumnsError as no_actions:
@@ -123,8 +126,21 @@ def _import_one(
         if kind is Kind.actions:
             receipt = engine.add_actions(file, mapping=mapping, on_chunk=on_chunk)
         else:
+            columns = str(_item_columns(file, mapping))
             receipt = engine.add_items(file, mapping=mapping)
     return receipt, columns
+
+
+def _item_columns(file: Path, mapping: dict[str, str]) -> ColumnMap:
+    from wayline.intake.columns import guess_columns
+
+    return guess_columns(_column_names(file), kind="items", mapping=mapping, label=file.name)
+
+
+def _column_names(file: Path) -> Sequence[str]:
+    from wayline.intake.sources import open_source
+
+    return open_source(file, rows_per_chunk=1_000).names
 
 
 def _write_rejects(workspace: Path, file: Path, rejected: Sequence[Rejection]) -> Path | None:
@@ -169,6 +185,11 @@ def _print_report(report: dict[str, Any], receipt: Receipt) -> None:
         say(f"  all {count(len(receipt.rejected), 'refused row')}: {report['rejects_file']}")
     for warning in receipt.warnings:
         note(f"  note: {warning}")
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def _found_problems(report: dict[str, Any]) -> bool:

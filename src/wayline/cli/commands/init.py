@@ -19,7 +19,7 @@ def init(
     """Make a workspace: a commented wayline.toml and data/."""
     import wayline
 
-    if (directory / "wayline.toml").exists():
+    if (directory / "wayline.toml").exists() or (directory / "data").is_dir():
         raise InputError(
             f"{directory} is a workspace already: use it with -w {directory}, or name another."
         )

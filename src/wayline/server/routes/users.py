@@ -34,7 +34,6 @@ At = Annotated[
     Query(description="As of then: ISO-8601 or milliseconds. Later actions are not seen."),
     AfterValidator(_time),
 ]
-Limit = Annotated[int | None, Query(ge=1, le=1000, description="At most")]
 
 
 def _ts_ms(at: str | None) -> int | None:
@@ -46,7 +45,7 @@ def feed(
     request: Request,
     user_id: Id,
     *,
-    limit: Limit = None,
+    limit: Annotated[int | None, Query(ge=1, le=500, description="At most")] = None,
     cursor: Annotated[str | None, Query(description="From the feed before: the next page")] = None,
     surface: Annotated[str | None, Query(description="Where it is shown, such as home")] = None,
     at: At = None,
