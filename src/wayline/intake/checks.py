@@ -76,9 +76,7 @@ def without_point_zero(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
 def _as_text(column: pl.Series) -> pl.Series | None:
     """A text column, or a whole-number column; None for a type that only the row rule can judge."""
     dtype = column.dtype
-    if dtype == pl.String:
-        return column
-    if dtype.is_integer():
+    if dtype == pl.String or dtype.is_integer():
         return column
     if dtype in (pl.Categorical, pl.Enum, pl.Null):
         return column.cast(pl.String)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,17 @@ _MAX_OPEN_CHARACTERS = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How the lines of one file are cut."""
+    """How the lines of one file are cut, and which columns are kept (none named: all)."""
 
     delimiter: str
     names: tuple[str, ...]
     has_header: bool
+    keep: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The columns that are kept."""
+        return self.keep or self.names
 
     @property
     def quoted(self) -> bool:
@@ -65,31 +71,31 @@ def open_delimited(
     hints = {} if dialect.has_header or names else _hints(head, dialect, encoding)
 
     def batches(columns: Sequence[str] | None) -> Iterator[Batch]:
-        wanted = list(columns) if columns is not None else list(dialect.names)
+        kept = replace(dialect, keep=tuple(columns or ()))
         next_row = 0
         try:
-            for records in _records(text_blocks(path, packed=packed, encoding=encoding), dialect):
-                yield _batch(records, dialect, wanted, next_row)
+            for records in _records(text_blocks(path, packed=packed, encoding=encoding), kept):
+                yield _batch(records, next_row)
                 next_row += records.count
         except TornFileError as error:
-            yield torn(wanted, next_row, str(error))
+            yield torn(kept.kept, next_row, str(error))
 
     return Source(path.name, dialect.names, batches, all_text=True, hints=hints)
 
 
 @dataclass(slots=True)
 class _Records:
-    """The records of one block: good ones as rows of cells, faulty ones as reasons; numbers count
-    within the block.
+    """The records of one block: good ones as columns, faulty ones as reasons; numbers count within
+    the block.
     """
 
-    rows: list[list[str]]
+    frame: pl.DataFrame
     at: list[int] | None  # None: 0, 1, 2, ...
     faults: list[tuple[int, str]]
 
     @property
     def count(self) -> int:
-        return len(self.rows) + len(self.faults)
+        return self.frame.height + len(self.faults)
 
 
 def _records(blocks: Iterator[str], dialect: Dialect) -> Iterator[_Records]:
@@ -118,40 +124,77 @@ def _records(blocks: Iterator[str], dialect: Dialect) -> Iterator[_Records]:
 
 def _parse(text: str, dialect: Dialect, *, header: bool, final: bool) -> tuple[_Records, str]:
     """The records of a text and what is left open at its end."""
+    if header:
+        lines = list(io.StringIO(text, newline=""))
+        text = "".join(lines[_header_lines(lines, dialect) :])
+    if '"' not in text or not dialect.quoted:
+        frame = _split(text, dialect)
+        if frame is not None:
+            return _Records(frame, None, []), ""
     lines = list(io.StringIO(text, newline=""))
-    start = _header_lines(lines, dialect) if header else 0
-    width = len(dialect.names)
     try:
-        rows = list(filter(None, dialect.reader(_from(lines, start))))
-        if set(map(len, rows)) <= {width}:
-            return _Records(rows, None, []), ""
+        rows = list(filter(None, dialect.reader(iter(lines))))
+        if set(map(len, rows)) <= {len(dialect.names)}:
+            return _Records(_columns(rows, dialect), None, []), ""
     except csv.Error:
         pass
-    return _parse_with_care(lines, start, dialect, final=final)
+    return _parse_with_care(lines, dialect, final=final)
 
 
-def _parse_with_care(
-    lines: list[str], start: int, dialect: Dialect, *, final: bool
-) -> tuple[_Records, str]:
+def _split(text: str, dialect: Dialect) -> pl.DataFrame | None:
+    """Text without quotes, by Arrow's splitter; None where some line has another number of cells.
+
+    With quotes the two parsers differ in what they forgive, so such text never comes here.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    data = text.encode()
+    try:
+        table = arrow_csv.read_csv(
+            pa.py_buffer(data),
+            read_options=arrow_csv.ReadOptions(
+                column_names=dialect.names, block_size=len(data) + 1, use_threads=False
+            ),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=dialect.delimiter if dialect.quoted else _UNIT, quote_char=False
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                include_columns=dialect.kept,
+                column_types=dict.fromkeys(dialect.names, pa.string()),
+                strings_can_be_null=False,
+                check_utf8=False,
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+def _parse_with_care(lines: list[str], dialect: Dialect, *, final: bool) -> tuple[_Records, str]:
     """Record by record: a faulty one costs its first line only, so that a stray quote does not
     swallow what follows.
     """
+    rows: list[list[str]] = []
     at: list[int] = []
-    out = _Records([], at, [])
+    faults: list[tuple[int, str]] = []
+    carry, start = "", 0
     while start < len(lines):
         row, taken, fault = _record(lines, start, dialect)
         if fault == _OPEN and not final:
-            rest = "".join(lines[start:])
-            if len(rest) < _MAX_OPEN_CHARACTERS:
-                return out, rest
+            carry = "".join(lines[start:])
+            if len(carry) < _MAX_OPEN_CHARACTERS:
+                break
+            carry = ""
+        number = len(rows) + len(faults)
         if fault:
             where = shorten(lines[start].rstrip())
-            out.faults.append((out.count, f"{fault}: check the quotes and delimiters of {where}"))
+            faults.append((number, f"{fault}: check the quotes and delimiters of {where}"))
         elif row:
-            at.append(out.count)
-            out.rows.append(row)
+            at.append(number)
+            rows.append(row)
         start += taken
-    return out, ""
+    return _Records(_columns(rows, dialect), at, faults), carry
 
 
 def _record(lines: list[str], start: int, dialect: Dialect) -> tuple[list[str], int, str]:
@@ -186,18 +229,23 @@ def _one_long_line(line: str, dialect: Dialect) -> list[str] | None:
         csv.field_size_limit(usual)
 
 
-def _batch(records: _Records, dialect: Dialect, wanted: Sequence[str], first_row: int) -> Batch:
-    """Records as columns of text."""
-    frame = pl.DataFrame(
+def _columns(rows: list[list[str]], dialect: Dialect) -> pl.DataFrame:
+    """Rows of cells as columns of text."""
+    places = {name: dialect.names.index(name) for name in dialect.kept}
+    return pl.DataFrame(
         [
-            pl.Series(name, list(map(itemgetter(place), records.rows)), dtype=pl.String)
-            for name in wanted
-            for place in [dialect.names.index(name)]
+            pl.Series(name, list(map(itemgetter(place), rows)), dtype=pl.String)
+            for name, place in places.items()
         ]
     )
+
+
+def _batch(records: _Records, first_row: int) -> Batch:
+    """Number the records of a block within the file."""
     at = np.arange(records.count) if records.at is None else np.array(records.at, dtype=np.int64)
     refused = [Rejection(first_row + number, "row", reason) for number, reason in records.faults]
-    return Batch(frame, at.astype(np.int64) + first_row, first_row + records.count, refused)
+    row = at.astype(np.int64) + first_row
+    return Batch(records.frame, row, first_row + records.count, refused)
 
 
 def _from(lines: list[str], start: int) -> Iterator[str]:
