@@ -71,7 +71,7 @@ rows_strategy = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(batches=st.lists(st.lists(rows_strategy, max_size=30), max_size=4))
 def test_the_store_agrees_with_a_plain_list(batches: list[list[dict[str, Any]]]) -> None:
     from conftest import frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from ingest_child import batch
 
 from wayline.errors import InputError, WorkspaceError, WorkspaceLockedError
 from wayline.storage import Appended, BuildLock, Store, open_store
+from wayline.storage.locks import Turnstile
 from wayline.storage.sqlite.group import GroupCommit
 from wayline.storage.sqlite.store import SqliteStore
 
@@ -147,6 +149,51 @@ def test_two_processes_never_give_two_keys_to_an_id(path: Path, frame: Any) -> N
         assert store.count_users() == store.count_items() == 39 * 20 + 50
         keys = store.user_keys([f"id{i}" for i in range(830)])
         assert sorted(keys.tolist()) == list(range(1, 831))
+
+
+def test_a_workspace_made_by_many_at_once_is_made_once(path: Path, frame: Any) -> None:
+    together = threading.Barrier(8)
+
+    def make(number: int) -> int:
+        together.wait()
+        with open_store(path, create=True) as store:
+            return store.append_actions(frame([("u", f"i{number}", 1, "view")])).accepted
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(make, range(8))) == [1] * 8
+    with open_store(path) as store:
+        assert store.count_actions() == 8
+        assert store.check() == []
+
+
+def test_who_waits_to_write_keeps_the_others_from_overtaking(path: Path, frame: Any) -> None:
+    with (
+        open_store(path, create=True) as patient,
+        open_store(path, busy_timeout_s=0.0) as hasty,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waiting = pool.submit(patient.append_actions, frame([("u", "first", 1, "view")]))
+        while _turnstile_is_free(path):
+            pass  # until it stands in line
+        with pytest.raises(WorkspaceLockedError, match="have waited to write"):
+            hasty.append_actions(frame([("u", "second", 1, "view")]))
+        other.execute("ROLLBACK")
+        other.close()
+        assert waiting.result().first_position == 1
+        assert hasty.append_actions(frame([("u", "second", 1, "view")])).first_position == 2
+
+
+def _turnstile_is_free(path: Path) -> bool:
+    look = Turnstile(path.with_name(path.name + "-turn"), 0.0)
+    try:
+        with look.passing():
+            return True
+    except WorkspaceLockedError:
+        return False
+    finally:
+        look.close()
 
 
 def test_a_reader_sees_what_another_opener_commits(store: Store, path: Path, frame: Any) -> None:

@@ -1,11 +1,12 @@
-"""One build at a time: a lock on a file, let go by the kernel when the process ends however it
-ends.
-"""
+"""Locks on files, let go by the kernel when the process ends however it ends."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,6 +56,63 @@ class BuildLock:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class Turnstile:
+    """Lets writers of several processes in one after the other.
+
+    SQLite's own lock is polled, so a process that writes without pause (an import) can keep another
+    waiting for as long as it likes. Who waits for that lock holds this one; who has just written
+    must pass here first, and so comes after.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file; made by the first writer and left behind.
+    timeout_s : float
+        How long to wait.
+    """
+
+    POLL_S = 0.002
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        self.path = path
+        self.timeout_s = timeout_s
+        self._file: int | None = None
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Hold it for the block; one thread of the process at a time.
+
+        Raises
+        ------
+        WorkspaceLockedError
+            If others stand in it for longer than the timeout.
+        """
+        if self._file is None:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        deadline = time.monotonic() + self.timeout_s
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise WorkspaceLockedError(
+                        f"Other processes have waited to write past {self.path} for "
+                        f"{self.timeout_s:g} seconds: stop what holds the database, and try again."
+                    ) from None
+                time.sleep(self.POLL_S)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Let go of the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wayline.errors import NoWorkspaceError, WorkspaceError
+from wayline.storage.locks import Turnstile
 from wayline.storage.sqlite.failures import translated
 from wayline.storage.sqlite.schema import FORMAT_VERSION, migrate, version_of
 
@@ -27,7 +28,7 @@ class Connections:
     """Opens, hands out and closes the connections of one store.
 
     Readers never wait for the writer (WAL). Inside this process writers queue on a lock, between
-    processes on SQLite's own with a busy timeout.
+    processes on SQLite's own with a busy timeout, in turns.
     """
 
     def __init__(self, path: Path, *, create: bool, read_only: bool, busy_timeout_s: float) -> None:
@@ -35,6 +36,7 @@ class Connections:
         self.read_only = read_only
         self.busy_timeout_s = busy_timeout_s
         self.commits = 0
+        self._turnstile = Turnstile(path.with_name(path.name + "-turn"), busy_timeout_s)
         self._write_lock = threading.Lock()
         self._pool_lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
@@ -63,8 +65,9 @@ class Connections:
             )
         if version == FORMAT_VERSION or self.read_only:
             return
-        self._writer.execute("PRAGMA journal_mode = WAL")
-        with self.writing() as connection:  # two may come at once: look again inside
+        with self._turnstile.passing():  # two that switch to WAL at once refuse each other
+            self._writer.execute("PRAGMA journal_mode = WAL").fetchall()
+        with self.writing() as connection:  # the other may have been first: look again inside
             migrate(connection, version_of(connection, self.path))
 
     def _connect(self, cache_kib: int) -> sqlite3.Connection:
@@ -126,7 +129,8 @@ class Connections:
         with self._write_lock, translated(self.path):
             self._refuse_closed()
             connection = self._writer
-            connection.execute("BEGIN IMMEDIATE")
+            with self._turnstile.passing():
+                connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -158,3 +162,4 @@ class Connections:
                 connection.close()
             if hasattr(self, "_writer"):
                 self._writer.close()
+            self._turnstile.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import sqlite3
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,11 @@ from wayline.storage.sqlite.connections import Connections
 from wayline.storage.sqlite.dictionaries import USERS, key_of
 from wayline.storage.sqlite.keys import count_forgetting
 
-LEAF_KINDS = (0x0A, 0x0D)
-INTERIOR_KINDS = (0x02, 0x05)
+POINTERS_AT = {0x0A: 8, 0x0D: 8, 0x02: 12, 0x05: 12}
+"""Where the cell pointers of a B-tree page begin, by the page's kind: leaves and interior pages."""
+PIECE_BYTES = 8
+"""A stray copy may be partly overwritten; this many bytes in a row of a text count as a copy of it.
+"""
 
 
 def forget_user(connections: Connections, user_id: str) -> dict[str, int]:
@@ -106,8 +110,11 @@ def _erase(connections: Connections, texts: list[bytes]) -> None:
     with connections.alone() as connection:
         _checkpoint(connection, connections.path)
         page_bytes = int(connection.execute("PRAGMA page_size").fetchone()[0])
-        if has_stray_copy(connections.path, texts, page_bytes):
+        if has_piece(unused_bytes(connections.path, page_bytes), texts):
+            # The new file is made beside the old one, not in memory.
+            connection.execute("PRAGMA temp_store = FILE")
             connection.execute("VACUUM")
+            connection.execute("PRAGMA temp_store = MEMORY")
             _checkpoint(connection, connections.path)
 
 
@@ -121,38 +128,37 @@ def _checkpoint(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def has_stray_copy(path: Path, texts: list[bytes], page_bytes: int) -> bool:
-    """Whether a text stands in the unused part of some page of the file (SQLite file format, §1.6
-    B-tree Pages).
+def unused_bytes(path: Path, page_bytes: int) -> bytes:
+    """What stands in the file where no cell is: the gap behind each page's cell pointers, free
+    blocks.
+
+    See the SQLite file format, section 1.6 (B-tree pages). Overflow pages are written whole and
+    free ones are zero, so neither is looked at. Cost: a second or two a gigabyte.
     """
+    parts: list[bytes] = []
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for text in texts:
-            at = data.find(text) if text else -1
-            while at >= 0:
-                if _unused(data, at, page_bytes):
-                    return True
-                at = data.find(text, at + 1)
-    return False
+        for start in range(0, len(data), page_bytes):
+            header = start + (100 if start == 0 else 0)
+            kind = data[header]
+            if kind not in POINTERS_AT:
+                continue
+            cells, content = (int.from_bytes(data[header + at : header + at + 2]) for at in (3, 5))
+            gap = header + POINTERS_AT[kind] + 2 * cells
+            parts.append(data[gap : start + (content or 65_536)])
+            block = int.from_bytes(data[header + 1 : header + 3])
+            while block:
+                following, size = struct.unpack_from(">HH", data, start + block)
+                parts.append(data[start + block + 4 : start + block + size])
+                block = following
+    return b"\0".join(part for part in parts if part.strip(b"\0"))
 
 
-def _unused(data: mmap.mmap, at: int, page_bytes: int) -> bool:
-    """Whether the byte at this offset belongs to no cell: in the gap behind the cell pointers, or
-    in a free block.
-    """
-    start = at - at % page_bytes
-    header = start + (100 if start == 0 else 0)
-    kind = data[header]
-    if kind not in LEAF_KINDS + INTERIOR_KINDS:
-        return False  # overflow pages are written whole, free ones are zero
-    cells = int.from_bytes(data[header + 3 : header + 5])
-    content = int.from_bytes(data[header + 5 : header + 7]) or 65_536
-    pointers_end = header + (8 if kind in LEAF_KINDS else 12) + 2 * cells
-    if pointers_end <= at < start + content:
-        return True
-    block = int.from_bytes(data[header + 1 : header + 3])
-    while block:
-        size = int.from_bytes(data[start + block + 2 : start + block + 4])
-        if start + block <= at < start + block + size:
-            return True
-        block = int.from_bytes(data[start + block : start + block + 2])
-    return False
+def has_piece(unused: bytes, texts: list[bytes]) -> bool:
+    """Whether a text, or any eight bytes in a row of a longer one, stands in the unused bytes."""
+    pieces = {
+        text[at : at + PIECE_BYTES]
+        for text in texts
+        for at in range(max(len(text) - PIECE_BYTES, 0) + 1)
+        if text
+    }
+    return any(piece in unused for piece in pieces)
