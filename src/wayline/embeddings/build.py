@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from wayline.config import EmbeddingsConfig
 from wayline.embeddings.given import given_vectors
 from wayline.embeddings.graph import graph_vectors
@@ -117,9 +115,7 @@ def build_embeddings(
     if kind == "graph":
         return _noted(Embeddings(graph, usable, kind, notes))
     text = _text(texts, config, cache_path, seed, say)
-    positive = interactions.item_idx[interactions.worth > 0]
-    support = np.bincount(positive, minlength=len(texts)).astype(np.float32)
-    vectors, usable = hybrid_vectors(text.vectors, graph, support, dim=config.dim)
+    vectors, usable = hybrid_vectors(text.vectors, graph, dim=config.dim)
     return _noted(Embeddings(vectors, usable, kind, notes + text.notes))
 
 

@@ -15,7 +15,7 @@ from wayline.schema import BoolVector, FloatMatrix, FloatVector, IndexVector, In
 # Chosen, not published: benchmarks/embeddings.py, docs/embeddings.md.
 WINDOW = 100
 NEAR = 30.0
-SMOOTHING = 0.25
+SMOOTHING = 0.0
 PAIRS = 20_000_000  # entries of the matrix: 160 MB
 MIN_NEIGHBOURS = 200
 
