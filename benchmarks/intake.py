@@ -1,7 +1,7 @@
 """How fast and in how much memory the intake reads, beside the plainest way to do the same in the
 same process.
 
-    python benchmarks/intake.py [--rows 1000000] [--out intake.json]
+    python benchmarks/intake.py [--rows 1000000] [--out benchmarks/results/intake.json]
 
 Every row of the table is a ratio: the intake against (a) the row-by-row rule that defines it, over
 rows parsed by the standard library, and (b) polars reading the same file without checking anything,

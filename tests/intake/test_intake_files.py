@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wayline.errors import FileProblemError, InputError, UnknownColumnsError
-from wayline.intake import RejectsWriter, delimited, files, read_actions
+from wayline.intake import RejectsWriter, checks, delimited, files, read_actions
 from wayline.intake.delimited import Dialect
 from wayline.schema import Rejection
 
@@ -310,6 +310,7 @@ def test_a_file_without_a_header_is_read_by_its_values(tmp_path: Path) -> None:
     assert read(tmp_path / "b.csv")[0]["action"].to_list() == ["pv", "buy"]
     (tmp_path / "c.csv").write_text("1,2,x,pv,1300000000\n")
     assert "column_5" in problem(tmp_path / "c.csv").message
+    assert "no header" in problem(tmp_path / "c.csv").message
     mapping = {"user_id": "column_1", "item_id": "column_2", "action": "column_4", "ts": "column_5"}
     assert read(tmp_path / "c.csv", mapping=mapping)[0]["action"].to_list() == ["pv"]
     names = ["user", "item", "category", "action", "ts"]
@@ -322,6 +323,22 @@ def test_a_header_without_rows_is_an_empty_chunk_with_its_columns(tmp_path: Path
     frame, rejections = read(tmp_path / "a.csv")
     assert (frame.height, rejections) == (0, [])
     assert frame.columns == ["row", "user_id", "item_id", "ts_ms", "action"]
+
+
+def test_blank_cells_of_optional_columns_are_missing_without_a_detour(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "user,item,time,event,rating,query\nu,i,1300000000,,,\nu,j,1300000000,buy,2,mug\n"
+    )
+    frame, rejections = read(path)
+    assert rejections == []
+    assert frame.select("action", "value", "query").rows() == [
+        ("view", None, None),
+        ("buy", 2.0, "mug"),
+    ]
+    column = pl.Series(["", "x", None])
+    assert checks.ids(column, required=False)[1].all()
+    assert checks.numbers(pl.Series(["", "1", None]))[1].all()
 
 
 def test_two_csv_columns_of_one_name_can_still_be_named(tmp_path: Path) -> None:

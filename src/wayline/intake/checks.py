@@ -20,6 +20,7 @@ Checked = tuple[pl.Series, BoolVector]
 
 def ids(column: pl.Series, *, required: bool = True, limit_bytes: int = MAX_ID_BYTES) -> Checked:
     """Texts and whole numbers as text; twin of `rules.id_of` (required) and `rules.text_of`."""
+    column = column if required else _without_blanks(column)
     text = _as_text(column)
     if text is None:
         return _unsure(column, pl.String)
@@ -49,6 +50,7 @@ def numbers(column: pl.Series) -> Checked:
     dtype = column.dtype
     if not (dtype.is_numeric() or dtype in (pl.String, pl.Null)) or dtype.is_decimal():
         return _unsure(column, pl.Float64)
+    column = _without_blanks(column)
     number = column.cast(pl.Float64, strict=False)
     return number, _mask(number.is_finite() | column.is_null())
 
@@ -90,6 +92,13 @@ def _as_text(column: pl.Series) -> pl.Series | None:
         whole = (wide == wide.floor()) & (wide.abs() < 2**53)
         return wide.set(~whole.fill_null(False), None).cast(pl.Int64)
     return None
+
+
+def _without_blanks(column: pl.Series) -> pl.Series:
+    """Empty texts, which is how CSV writes a gap, as missing."""
+    if column.dtype != pl.String or not (column == "").any():
+        return column
+    return column.to_frame().select(pl.when(column != "").then(column)).to_series()
 
 
 def _unsure(column: pl.Series, dtype: type[pl.DataType]) -> Checked:

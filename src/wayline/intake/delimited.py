@@ -80,7 +80,9 @@ def open_delimited(
         except TornFileError as error:
             yield torn(kept.kept, next_row, str(error))
 
-    return Source(path.name, dialect.names, batches, all_text=True, hints=hints)
+    headless = not dialect.has_header and not names
+    label = f"{path.name} (its first line is no header)" if headless else path.name
+    return Source(label, dialect.names, batches, all_text=True, hints=hints)
 
 
 @dataclass(slots=True)

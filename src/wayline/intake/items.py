@@ -143,9 +143,8 @@ class _Vectors:
         if raw is not None:
             self._lists, self._sure = plain_vectors(raw, dimensions)
             if dimensions is None and not (len(self._sure) and self._sure[0]):
-                self._sure[:] = (
-                    False  # the first good vector decides, and only the rule knows which that is
-                )
+                # The first good vector decides, and only the rule knows which that is.
+                self._sure[:] = False
 
     def check(self, at: int) -> None:
         """Refuse row ``at`` if its vector breaks the rule."""
@@ -177,9 +176,21 @@ def _frame(kept: Sequence[Mapping[str, Any]], vectors: Mapping[str, Any]) -> pl.
     frame = pl.DataFrame(
         [
             pl.Series(name, [row[name] for row in kept], dtype=dtype)
+            if name != "tags"
+            else _lists([row[name] for row in kept], name)
             for name, dtype in schema.items()
         ]
     )
     if vectors:
         frame = frame.with_columns(vectors["vector"]([row["at"] for row in kept]))
     return frame
+
+
+def _lists(values: Sequence[Sequence[str]], name: str) -> pl.Series:
+    """Lists of texts as a column, by offsets: polars would look at every list by itself."""
+    import pyarrow as pa
+
+    offsets = np.cumsum([0, *map(len, values)], dtype=np.int64)
+    flat = [text for each in values for text in each]
+    array = pa.LargeListArray.from_arrays(offsets, pa.array(flat, pa.large_string()))
+    return pl.Series(name, pl.from_arrow(array), dtype=pl.List(pl.String))

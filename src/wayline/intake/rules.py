@@ -57,6 +57,8 @@ def text_of(
     """
     if value is None:
         return None
+    if type(value) is str and len(value) * 4 <= limit_bytes and value.isprintable():
+        return value if value.strip() else None  # nearly everything ends here
     if isinstance(value, bytes):  # a Parquet column of bytes that nobody called text
         value = value.decode(errors="surrogateescape")
     elif not isinstance(value, str):
@@ -215,6 +217,8 @@ def attributes_of(value: object, extra: Mapping[str, object]) -> str | None:
     """The attributes column (an object or its JSON text) and all other columns, as one JSON
     text.
     """
+    if value is None and not extra:
+        return None
     merged: dict[str, object] = {}
     if isinstance(value, str) and value.strip():
         try:
@@ -231,7 +235,7 @@ def attributes_of(value: object, extra: Mapping[str, object]) -> str | None:
     if not merged:
         return None
     try:
-        text = json.dumps(merged, ensure_ascii=False, default=_jsonable, allow_nan=False)
+        text = _JSON.encode(merged)
         size = len(text.encode())
     except (ValueError, TypeError, RecursionError) as error:
         reason = str(error).replace("\n", " ")
@@ -306,3 +310,6 @@ def _jsonable(value: object) -> object:
         return value.isoformat()
     item = getattr(value, "item", None)
     return item() if callable(item) else str(value)
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False, default=_jsonable, allow_nan=False)
