@@ -82,8 +82,9 @@ class AmbiguousDateError(InputError):
 
     def __init__(self, example: str, column: str, where: str) -> None:
         super().__init__(
-            f"{column} of {where} has dates like {shorten(example)}, which may be day/month or month/day, and no other date "
-            "shows which: write ISO dates such as 2010-04-03T08:26:00Z.",
+            f"{column} of {where} has dates like {shorten(example)}, which may be day/month or "
+            "month/day, and no other date shows which: write ISO dates such as "
+            "2010-04-03T08:26:00Z.",
             field="ts",
         )
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from wayline.errors import FileProblemError, InputError, UnknownColumnsError
 from wayline.intake import RejectsWriter, checks, delimited, files, read_actions
-from wayline.intake.delimited import Dialect
+from wayline.intake.dialects import Dialect
 from wayline.schema import Rejection
 
 NOW = 1_400_000_000_000
