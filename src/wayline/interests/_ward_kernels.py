@@ -79,7 +79,7 @@ def _prepare(X, weight, C, X32, norm_sq):
     return OK, scale
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _square_norm(a):
     total = 0.0
     for k in range(a.shape[0]):
@@ -87,7 +87,7 @@ def _square_norm(a):
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _gap_sq(a, b):
     total = 0.0
     for k in range(a.shape[0]):
@@ -115,64 +115,119 @@ def _gram(X32, G, block):
                 mirrored[i0 + r] = out[r, j]
 
 
-@intrinsic
-def _block_low(typingctx, values, lo):
-    """Smallest of the ``_BLOCK`` float32 from ``lo``, in vector registers.
+# The three functions below are written in vector instructions of _BLOCK lanes (LLVM splits them
+# into what the processor has), because the compiler leaves the same loops in Python scalar: a
+# minimum is not vectorised.
+_VECTOR = ir.VectorType(ir.FloatType(), _BLOCK)
+_FLAGS = ("nnan", "nsz", "reassoc", "contract")
 
-    The compiler leaves a loop over them scalar, three times slower.
+
+def _block_at(context, builder, kind, array, lo):
+    """Pointer to the ``_BLOCK`` values of a float32 array from ``lo``."""
+    data = make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [lo]), _VECTOR.as_pointer())
+
+
+def _load(builder, pointer):
+    loaded = builder.load(pointer)
+    loaded.align = 4
+    return loaded
+
+
+def _all_lanes(builder, value):
+    """The same float32 in every lane."""
+    one = builder.insert_element(
+        ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
+    )
+    lanes = ir.Constant(ir.VectorType(ir.IntType(32), _BLOCK), [0] * _BLOCK)
+    return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), lanes)
+
+
+@intrinsic
+def _distance_block(typingctx, g, moment, size, own_size, own_norm_sq, lo, out):
+    """Distances to ``_BLOCK`` columns into ``out``, and the smallest of them.
+
+    ``(2 n (size |own|² + moment) - 4 g) / (n + size)``, with ``moment = size |other|²``, which is
+    ``2 n size / (n + size) · |own - other|²``.
     """
 
     def generate(context, builder, signature, args):
-        data = make_array(signature.args[0])(context, builder, args[0]).data
-        block = ir.VectorType(ir.FloatType(), _BLOCK)
-        start = builder.bitcast(builder.gep(data, [args[1]]), block.as_pointer())
-        loaded = builder.load(start)
-        loaded.align = 4
+        kinds = signature.args
+        dots, moments, sizes = (
+            _load(builder, _block_at(context, builder, kinds[n], args[n], args[5]))
+            for n in range(3)
+        )
+        own_size, own_norm_sq = _all_lanes(builder, args[3]), _all_lanes(builder, args[4])
+        two, four = (_all_lanes(builder, ir.Constant(ir.FloatType(), c)) for c in (2.0, 4.0))
+        far = builder.fadd(builder.fmul(sizes, own_norm_sq, _FLAGS), moments, _FLAGS)
+        far = builder.fmul(builder.fmul(two, own_size, _FLAGS), far, _FLAGS)
+        far = builder.fsub(far, builder.fmul(four, dots, _FLAGS), _FLAGS)
+        value = builder.fdiv(far, builder.fadd(own_size, sizes, _FLAGS), _FLAGS)
+        builder.store(value, _block_at(context, builder, kinds[6], args[6], args[5])).align = 4
         lowest = cgutils.get_or_insert_function(
             builder.module,
-            ir.FunctionType(ir.FloatType(), [block]),
+            ir.FunctionType(ir.FloatType(), [_VECTOR]),
             f"llvm.vector.reduce.fmin.v{_BLOCK}f32",
         )
-        return builder.call(lowest, [loaded], fastmath=("nnan", "nsz", "reassoc"))
+        return builder.call(lowest, [value], fastmath=_FLAGS)
 
-    return types.float32(values, types.intp), generate
+    scalar = types.float32
+    return scalar(g, moment, size, scalar, scalar, types.intp, out), generate
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@intrinsic
+def _within(typingctx, values, lo, limit):
+    """Bit k is set where ``values[lo + k] <= limit``."""
+
+    def generate(context, builder, signature, args):
+        block = _load(builder, _block_at(context, builder, signature.args[0], args[0], args[1]))
+        bits = builder.fcmp_ordered("<=", block, _all_lanes(builder, args[2]))
+        return builder.bitcast(bits, ir.IntType(_BLOCK))
+
+    return types.uint64(values, types.intp, types.float32), generate
+
+
+@intrinsic
+def _first_bit(typingctx, bits):
+    """Number of the lowest set bit."""
+
+    def generate(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), generate
+
+
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def _scan(g, moment, size, own_size, own_norm_sq, width, out, block_min):
     """Ward distances of one cluster to every column into ``out`` (dead: infinite); the smallest."""
-    twice = np.float32(2.0) * own_size
-    four = np.float32(4.0)
-    for k in range(width):
-        out[k] = (twice * (size[k] * own_norm_sq + moment[k]) - four * g[k]) / (own_size + size[k])
     smallest = np.float32(np.inf)
     for b in range(width // _BLOCK):
-        low = _block_low(out, b * _BLOCK)
+        low = _distance_block(g, moment, size, own_size, own_norm_sq, b * _BLOCK, out)
         block_min[b] = low
         smallest = low if low < smallest else smallest
     return smallest
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def _replay(g, log_a, log_b, start, stop):
     """Add to a row the column merges it has missed."""
     for t in range(start, stop):
         g[log_a[t]] += g[log_b[t]]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _add_row(g, other, width):
     for k in range(width):
         g[k] += other[k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def _exact(C, weight, i, j):
     """Ward distance of two clusters in double precision: ``2 ni nj / (ni + nj) |ci - cj|²``."""
     return 2.0 * weight[i] * weight[j] / (weight[i] + weight[j]) * _gap_sq(C[i], C[j])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(forceinline=True, cache=True, nogil=True, error_model="numpy")
 def _nearest(top, before, ids, C, weight, out, block_min, width, limit):
     """Slot of the nearest of all whose float32 distance is within ``limit``.
 
@@ -182,10 +237,9 @@ def _nearest(top, before, ids, C, weight, out, block_min, width, limit):
     count = 0
     for b in range(width // _BLOCK):
         if block_min[b] <= limit:
-            for k in range(b * _BLOCK, (b + 1) * _BLOCK):
-                if out[k] <= limit:
-                    count += 1
-                    found = k
+            bits = _within(out, b * _BLOCK, limit)
+            found = b * _BLOCK + np.int64(_first_bit(bits))
+            count += 1 if bits & (bits - np.uint64(1)) == 0 else 2
     if count == 1:
         return found
     best = np.inf
@@ -197,8 +251,11 @@ def _nearest(top, before, ids, C, weight, out, block_min, width, limit):
         if best == 0.0:
             break
         if block_min[b] <= limit:
-            for k in range(b * _BLOCK, (b + 1) * _BLOCK):
-                if out[k] <= limit and k != before:
+            bits = _within(out, b * _BLOCK, limit)
+            while bits != 0:
+                k = b * _BLOCK + np.int64(_first_bit(bits))
+                bits &= bits - np.uint64(1)
+                if k != before:
                     gap = _exact(C, weight, ids[top], ids[k])
                     if gap < best:
                         best = gap
@@ -212,7 +269,7 @@ def _squeeze(
 ):
     """Drop dead columns from every live row, keeping the order; gives the new number of slots."""
     slot_of = np.empty(width, np.int32)
-    keep = np.empty(width, np.int32)
+    keep = np.empty(width, np.uint32)
     live = 0
     for s in range(width):
         if moment[s] < np.inf:
@@ -256,14 +313,15 @@ def _chain(C, weight, norm_sq, G, stop_sq, merged_into, merged, heights):
         size[s] = weight[s]
         moment[s] = weight[s] * norm_sq[s]
     moment[n:] = np.inf
-    log_a, log_b = np.empty(n, np.int32), np.empty(n, np.int32)
+    # Unsigned, so that indexing by them needs no test for negative positions.
+    log_a, log_b = np.empty(n, np.uint32), np.empty(n, np.uint32)
     chain = np.empty(n + 1, np.int32)
     out = np.empty(stride, np.float32)
     block_min = np.empty(stride // _BLOCK, np.float32)
     width, slots, alive = stride, n, n
     n_log, n_chain, n_merges, deepest, first = 0, 0, 0, 0, 0
     while alive > 1:
-        if width > _BLOCK and alive * 10 <= slots * 6:
+        if width > _BLOCK and alive * 2 <= slots:
             slots = _squeeze(
                 G, ids, moment, size, norm_sq, height, depth, seen,
                 log_a, log_b, n_log, width, chain, n_chain,
