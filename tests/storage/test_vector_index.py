@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +16,7 @@ import pytest
 from wayline.errors import (
     BadVectorError,
     DimensionMismatchError,
+    DiskFullError,
     FileProblemError,
     InputError,
 )
@@ -231,6 +235,32 @@ def test_the_graph_finds_what_comparing_with_everything_finds(n: int, dim: int, 
     assert all(len(np.unique(row)) == k for row in found.keys)
     true = np.take_along_axis(queries @ vectors.T, found.keys, axis=1)
     np.testing.assert_allclose(found.similarities, true, atol=0.004)
+
+
+def test_searches_at_once_answer_as_one_after_another(kind: type[VectorIndex]) -> None:
+    vectors = clustered(2000, 16, 20)
+    index = kind.build(np.arange(2000), vectors)
+    expected = [index.search(vectors[row : row + 3], 50).keys for row in range(200)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(
+            pool.map(lambda row: index.search(vectors[row : row + 3], 50).keys, range(200))
+        )
+    for got, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "items"
+    UsearchIndex.build(np.arange(4), axes()).save(path)
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(DiskFullError, match="No space left to write items"):
+        UsearchIndex.build(np.arange(2), axes(2)).save(path)
+    assert len(UsearchIndex.view(path)) == 4
+    assert [p.name for p in tmp_path.iterdir()] == ["items"]
 
 
 def test_many_equal_vectors_do_not_hide_the_others() -> None:

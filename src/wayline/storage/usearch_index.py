@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import threading
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,6 +49,9 @@ class UsearchIndex:
         self._dim = dim
         self._starts = starts  # [G + 1]: node g stands for members[starts[g] : starts[g + 1]]
         self._members = members  # [N] keys, ascending within a node
+        # usearch lets go of the interpreter while it works, and its scratch space is per thread
+        # number, not per thread: two callers at once would both be its thread 0
+        self._turn = threading.Lock()
 
     @property
     def dim(self) -> int:
@@ -84,7 +88,8 @@ class UsearchIndex:
             return ranked(nobody, nobody.astype(np.float32), k)
         exhaustive = n_nodes <= EXHAUSTIVE_UP_TO or 4 * count >= n_nodes
         # usearch widens its beam to `count` by itself where that is more than EXPANSION_SEARCH
-        found = self._graph.search(directions, count, threads=1, exact=exhaustive)
+        with self._turn:
+            found = self._graph.search(directions, count, threads=1, exact=exhaustive)
         nodes = np.asarray(found.keys).reshape(n_queries, count).astype(np.int64)
         similarities = 1 - np.asarray(found.distances, np.float32).reshape(n_queries, count)
         reached = np.asarray(getattr(found, "counts", count)).reshape(-1, 1)
