@@ -64,7 +64,7 @@ def write_orders(path: Path, people: int = 20) -> Path:
     lines = ["client,sku,ordered"]
     for person in range(people):
         for step in range(8):
-            item = (3 * (person + 2 * step) + person) % 30
+            item = (person + 3 * step) % 30
             when = start + timedelta(days=step, minutes=person)
             lines.append(f"c{person},p{item},{when.isoformat()}")
     path.write_text("\n".join(lines) + "\n")

@@ -27,11 +27,11 @@ def shop_items() -> list[dict[str, object]]:
 
 
 def shop_actions() -> list[dict[str, object]]:
-    """Twenty people, each with eight actions, mostly on one kind."""
+    """Twenty people, each with eight actions on one kind."""
     return [
         {
             "user_id": f"u{user}",
-            "item_id": f"i{(3 * (user + 2 * step) + user) % 30}",
+            "item_id": f"i{(user + 3 * step) % 30}",
             "action": "buy",
             "ts": START_S + step * DAY_S + user,
         }

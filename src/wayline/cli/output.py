@@ -5,19 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from wayline.evaluation import Report
+
 PIPE_WIDTH = 140  # columns where there is no terminal to ask
 
 
-def console() -> Console:
-    """Standard output; texts are printed as they are, since they come from people's data."""
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(markup=False, emoji=False, highlight=False, width=width, soft_wrap=False)
+def console(*, markup: bool = False, pipe_width: int = PIPE_WIDTH) -> Console:
+    """Standard output; texts are printed as they are unless ``markup`` says that they are ours."""
+    width = None if sys.stdout.isatty() else pipe_width
+    return Console(markup=markup, emoji=False, highlight=False, width=width)
 
 
 def say(line: str) -> None:
@@ -46,6 +49,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for row in rows:
         table.add_row(*row)
     console().print(table)
+
+
+def print_report(report: Report) -> None:
+    """Print an evaluation; its names are ours, so its markup is meant."""
+    console(markup=True, pipe_width=200).print(report.render())
 
 
 def print_error(code: str, message: str, field: str | None = None, *, as_json: bool) -> None:

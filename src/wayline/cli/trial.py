@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -44,6 +45,10 @@ def evaluate_workspace(
 
         def make_system(train: pl.DataFrame) -> Engine:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wayline-evaluate-"))
+            # The sentence encoder's vectors of the same titles are the same: not computed again.
+            cache = engine.path / "data" / "cache"
+            if cache.is_dir():
+                shutil.copytree(cache, Path(folder) / "data" / "cache")
             return _scratch(stack, Path(folder), engine.config, items, train)
 
         return evaluate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from wayline.cli.output import day, print_table
+from wayline.cli.output import count, day, print_table, say
 from wayline.errors import NotFoundError
 from wayline.schema import ActionRecord, Feed, Interest, Reason
 
@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from wayline.engine import Engine
 
 ITEMS_SHOWN = 4
+REASONS_SHOWN = 2
 
 
-def print_interests(engine: Engine, user_id: str, interests: Sequence[Interest]) -> None:
-    """Print what a person is interested in, most important first."""
+def print_interests(
+    engine: Engine, user_id: str, interests: Sequence[Interest], *, most: int
+) -> None:
+    """Print what a person is interested in, most important first, and how many more there are."""
     rows = [
         (
             interest.label,
@@ -25,10 +28,12 @@ def print_interests(engine: Engine, user_id: str, interests: Sequence[Interest])
             f"{interest.share:.0%}",
             day(interest.last_at)[:10],
         )
-        for interest in interests
+        for interest in interests[:most]
     ]
     columns = ("interest", "items", ">importance", ">share", "last seen")
     print_table(f"Interests of {user_id}", columns, rows)
+    if len(interests) > most:
+        say(f"and {count(len(interests) - most, 'smaller interest')}")
 
 
 def print_actions(engine: Engine, user_id: str, actions: Iterable[ActionRecord]) -> None:
@@ -46,13 +51,13 @@ def print_actions(engine: Engine, user_id: str, actions: Iterable[ActionRecord])
 
 
 def print_feed(feed: Feed, user_id: str) -> None:
-    """Print a feed with its reasons."""
+    """Print a feed with the first reasons for each item."""
     rows = [
         (
             str(place),
             item.title or item.item_id,
             f"{item.score:.3f}",
-            "; ".join(_reason(reason) for reason in item.reasons),
+            "; ".join(_reason(reason) for reason in item.reasons[:REASONS_SHOWN]),
         )
         for place, item in enumerate(feed.items, start=1)
     ]

@@ -11,6 +11,8 @@ from wayline.cli.output import count, print_json, say
 from wayline.cli.progress import building
 from wayline.schema import Generation
 
+WEIGHTS_SHOWN = 4
+
 
 def build(
     until: Annotated[
@@ -37,9 +39,7 @@ def print_generation(generation: Generation) -> None:
         f"{count(generation.items, 'item')}, {count(generation.actions, 'action')}"
         + (f" in {seconds:.1f} s." if seconds else ".")
     )
-    if generation.recipe:
-        say("Recipe: " + ", ".join(f"{k}={_short(v)}" for k, v in generation.recipe.items()))
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    for regime, weights in generation.recipe.get("weights", {}).items():
+        first = sorted(weights.items(), key=lambda pair: -abs(pair[1]))[:WEIGHTS_SHOWN]
+        shown = ", ".join(f"{name} {weight:.2g}" for name, weight in first)
+        say(f"  recipe, {regime}: {shown}" + (", …" if len(weights) > len(first) else ""))

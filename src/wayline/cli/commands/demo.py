@@ -19,7 +19,7 @@ import typer
 
 from wayline.cli.commands.build import print_generation
 from wayline.cli.options import AsJson
-from wayline.cli.output import console, count, print_json, say
+from wayline.cli.output import count, print_json, print_report, say
 from wayline.cli.progress import building, counting, importing
 from wayline.cli.views import print_feed, print_interests
 from wayline.config import template
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from wayline.engine import Engine
     from wayline.evaluation import Report
 
-CUSTOMERS = ("17850", "14911", "12748")
+CUSTOMERS = ("14447", "12479", "17197")  # a nursery, a party, a kitchen
+INTERESTS_SHOWN = 6
 FEED_LIMIT = 8
 PORT = 8000
 PEOPLE_ASKED = 300
@@ -55,7 +56,7 @@ def demo(
 
     end = oneshot or as_json or not sys.stdout.isatty()
     end = end or os.environ.get("WAYLINE_DEMO_ONESHOT") == "1"
-    _make_workspace(directory)
+    make_workspace(directory)
     engine = wayline.open(directory)
     try:
         found = _from_log_to_feeds(engine, shown=not as_json)
@@ -67,7 +68,7 @@ def demo(
         print_json(found)
 
 
-def _make_workspace(directory: Path) -> None:
+def make_workspace(directory: Path) -> None:
     """Write the shop's settings, or take the workspace of an earlier demo as it is."""
     import wayline
 
@@ -97,7 +98,7 @@ def _from_log_to_feeds(engine: Engine, *, shown: bool) -> dict[str, Any]:
     tell(f"3/5  Evaluating: {PEOPLE_ASKED} customers' next new item, asked as of then")
     report = _evaluate(engine, shown=shown)
     if shown:
-        console().print(report.render())
+        print_report(report)
     tell("4/5  Three customers")
     customers = []
     for user_id in CUSTOMERS:
@@ -105,7 +106,7 @@ def _from_log_to_feeds(engine: Engine, *, shown: bool) -> dict[str, Any]:
         feed = engine.feed(user_id, limit=FEED_LIMIT)
         customers.append({"user_id": user_id, "interests": interests, "feed": feed})
         if shown:
-            print_interests(engine, user_id, interests)
+            print_interests(engine, user_id, interests, most=INTERESTS_SHOWN)
             print_feed(feed, user_id)
     return {"generation": generation, "evaluation": report.to_dict(), "customers": customers}
 

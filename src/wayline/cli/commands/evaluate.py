@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wayline.cli.options import HERE, AsJson, Workspace, opened
-from wayline.cli.output import console, print_json
+from wayline.cli.output import print_json, print_report
 from wayline.cli.progress import counting
 
 
@@ -45,4 +45,4 @@ def evaluate(
     if as_json:
         print_json(report.to_dict())
     else:
-        console().print(report.render())
+        print_report(report)

@@ -16,7 +16,8 @@ show_app = typer.Typer(no_args_is_help=True, help="Show a user or an item.")
 @show_app.command()
 def user(
     user_id: Annotated[str, typer.Argument(metavar="USER")],
-    limit: Annotated[int, typer.Option(min=1, help="Actions to show.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, help="Interests and actions to show.")] = 10,
+    *,
     at: At = None,
     workspace: Workspace = HERE,
     as_json: AsJson = False,
@@ -31,7 +32,7 @@ def user(
         elif not actions:
             say(f"There are no actions of {user_id}: a feed for them shows what is trending.")
         else:
-            print_interests(engine, user_id, interests)
+            print_interests(engine, user_id, interests, most=limit)
             print_actions(engine, user_id, actions)
 
 
