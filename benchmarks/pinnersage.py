@@ -241,8 +241,8 @@ def measure(
     out.say(
         f"### {title}",
         "",
-        f"{reports[0].cases:,} cases a seed ({options.steps} steps of {options.step_days:g} days, "
-        f"at most {options.users_per_step} people each), {options.candidates} of "
+        f"{reports[0].cases:,} cases a seed ({options.steps} steps of {options.step_days:g} days, at "
+        f"most {options.users_per_step} people each), {options.candidates} of "
         f"{len(log.vectors):,} items named; complete linkage cut at {cut:g}; {reports[0].notes[0]}.",
         "",
         *table(reports),

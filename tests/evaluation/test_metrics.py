@@ -154,3 +154,13 @@ def test_a_lift_is_the_ratio_of_means_less_one():
     lift = ratio_lift([2.0, 4.0], [1.0, 2.0])
     assert (lift.value, lift.low, lift.high) == (1.0, 1.0, 1.0)
     assert math.isnan(ratio_lift([1.0], [0.0]).value)
+
+
+def test_many_cases_are_resampled_by_the_chunk_as_few_are_at_once(monkeypatch):
+    from wayline.evaluation import intervals
+
+    values = np.random.default_rng(0).random((50, 2))
+    at_once = intervals.resampled_means(values, seed=3, resamples=300)
+    monkeypatch.setattr(intervals, "_KEPT", 0)
+    by_chunk = intervals.resampled_means(values, seed=3, resamples=300)
+    np.testing.assert_allclose(by_chunk, at_once)

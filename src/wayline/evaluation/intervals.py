@@ -5,6 +5,7 @@ differences.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import numpy.typing as npt
 Z_95 = 1.959963984540054
 RESAMPLES = 1000
 _CHUNK = 128
+_KEPT = 4_000_000  # samples x cases: 32 MB of counts are kept between calls
 
 Values = npt.NDArray[np.float64]
 
@@ -82,14 +84,21 @@ def resampled_means(values: Values, *, seed: int = 0, resamples: int = RESAMPLES
     float64 array, shape [R] or [R, S]
     """
     n = len(values)
+    if n * resamples <= _KEPT:
+        return np.asarray(_counts(n, seed, resamples) @ values / n)
     rng = np.random.default_rng(seed)
-    even = np.full(n, 1 / n)
-    # A bootstrap sample is a vector of counts, so a chunk of samples is one matrix product.
     parts = [
-        rng.multinomial(n, even, size=min(_CHUNK, resamples - at)) @ values / n
+        rng.multinomial(n, np.full(n, 1 / n), size=min(_CHUNK, resamples - at)) @ values / n
         for at in range(0, resamples, _CHUNK)
     ]
     return np.concatenate(parts)
+
+
+@lru_cache(maxsize=2)
+def _counts(n: int, seed: int, resamples: int) -> Values:
+    """How often each case is in each sample [R, n]: the same for every figure of a table."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
 
 
 def bootstrap(values: npt.ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
