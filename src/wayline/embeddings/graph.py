@@ -43,8 +43,8 @@ def graph_vectors(
     it; Levy, Goldberg & Dagan 2015 for the smoothing), made symmetric and cut to each item's
     strongest ``neighbours``, is factorised as ``V V'`` over its ``dim`` largest eigenvalues. This
     takes the place of PinSage (2018), which learns such vectors on a GPU from sampled neighbours;
-    its averaging of neighbours' features, without the learning, measured below this
-    (docs/embeddings.md).
+    its averaging of neighbours' features, without the learning, measured below this on two of three
+    sets (docs/embeddings.md).
 
     The window bounds the cost: a person with 16,000 actions makes 1.6 million pairs, not 128.
 

@@ -18,7 +18,7 @@ from wayline.embeddings.linear import principal_rows, unit_rows
 from wayline.errors import ConfigError, DiskFullError
 from wayline.schema import BoolVector, FloatMatrix
 
-DESCRIPTION_WORDS = 16  # chosen, not published: a title says most; a token costs 0.1 ms
+DESCRIPTION_WORDS = 16  # chosen, not published: a title says most; a token costs 0.05 ms
 TAGS = 8
 
 Encode = Callable[[list[str]], FloatMatrix]

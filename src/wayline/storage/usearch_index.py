@@ -36,7 +36,7 @@ class UsearchIndex:
     """Hierarchical navigable small worlds (Malkov & Yashunin 2018), vectors stored as float16.
 
     Three choices, each measured. Float16, because int8 costs two points of recall@100 and saves a
-    third of the file. One thread adds, in ascending order of key, because with two the graph
+    fifth of the file. One thread adds, in ascending order of key, because with two the graph
     depends on who came first. And items with the same vector (it happens: two articles read by
     one person, two products of one name) share one node: a crowd of equal vectors links only to
     itself, and a search that enters it finds nothing else.
@@ -49,8 +49,8 @@ class UsearchIndex:
         self._dim = dim
         self._starts = starts  # [G + 1]: node g stands for members[starts[g] : starts[g + 1]]
         self._members = members  # [N] keys, ascending within a node
-        # usearch lets go of the interpreter while it works, and its scratch space is per thread
-        # number, not per thread: two callers at once would both be its thread 0
+        # usearch lets go of the interpreter while it works, and numbers its scratch spaces by
+        # worker: that two callers never share one is not documented, so they take turns
         self._turn = threading.Lock()
 
     @property
