@@ -24,7 +24,8 @@ from wayline.interests.interests import InterestSet, find_interests_many
 from wayline.interests.labels import Labeller
 from wayline.retrieval.fit import Wants, count_tables, fit_recipe
 from wayline.retrieval.recipe import Recipe, plain_recipe
-from wayline.schema import FloatVector, IntVector
+from wayline.retrieval.sources.fresh import NOT_BORN
+from wayline.schema import BoolVector, FloatVector, IntVector
 from wayline.sequences.history import Worths
 from wayline.storage.generations import Generations
 from wayline.storage.store import Store
@@ -33,7 +34,6 @@ from wayline.storage.usearch_index import UsearchIndex
 Progress = Callable[[str, float], None]
 KEPT_GENERATIONS = 5
 INTERESTS = "interests.parquet"
-NOT_BORN = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +144,11 @@ def build_generation(
     with watch.step("embed the items") as share:
         found = _embed(texts, wants, config, cache, share)
     with watch.step("index them"):
-        left_out = _left_out(found, texts, support)
-        indexed = np.flatnonzero(found.usable & ~left_out)
+        hidden = texts["hidden"].to_numpy()
+        left_out = _left_out(found, texts, support, hidden)
+        if until_ts_ms is not None:
+            left_out |= _unheard_of(log, texts)
+        indexed = np.flatnonzero(found.usable & ~left_out & ~hidden)
         index = UsearchIndex.build(indexed, found.vectors[indexed])
     with watch.step("count what goes with what"):
         tables = count_tables(wants)
@@ -223,9 +226,11 @@ def _embed(
     )
 
 
-def _left_out(found: Embeddings, texts: pl.DataFrame, support: IntVector) -> Any:
-    """Items that are the same as a more wanted one: they are never shown."""
-    keys = np.flatnonzero(found.usable)
+def _left_out(
+    found: Embeddings, texts: pl.DataFrame, support: IntVector, hidden: BoolVector
+) -> BoolVector:
+    """Items that are the same as a more wanted one that may be shown: they are never shown."""
+    keys = np.flatnonzero(found.usable & ~hidden)
     titles = texts["title"].to_list()
     left = near_duplicates(
         found.vectors[keys], keys, [titles[k] for k in keys.tolist()], support[keys]
@@ -233,6 +238,20 @@ def _left_out(found: Embeddings, texts: pl.DataFrame, support: IntVector) -> Any
     out = np.zeros(len(found.usable), bool)
     out[left] = True
     return out
+
+
+def _unheard_of(log: LogColumns, texts: pl.DataFrame) -> BoolVector:
+    """Items that have a key only because of actions after ``until``: nobody had acted on them, no
+    catalogue described them.
+    """
+    described = texts.select(
+        pl.col("title").is_not_null()
+        | pl.col("description").is_not_null()
+        | pl.col("category").is_not_null()
+        | pl.col("created_ts_ms").is_not_null()
+        | (pl.col("tags").list.len() > 0).fill_null(False)
+    ).to_series()
+    return ~described.to_numpy() & (np.bincount(log.item_idx, minlength=log.n_items) == 0)
 
 
 def _fit(

@@ -51,7 +51,10 @@ def to_ts_ms(value: int | float | str | datetime | date) -> int:
     elif isinstance(value, str):
         return _parse_text(value)
     else:
-        number = float(value)
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise BadTimeError(value) from None
         if not 0 <= number < float("inf"):
             raise BadTimeError(value)
         ts_ms = int(value) if number < 1e8 else _scale(number, value)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import re
 import secrets
 import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -25,11 +26,13 @@ from wayline.builder import INTERESTS, Progress, build_generation
 from wayline.clock import Clock, to_ts_ms, wall_clock
 from wayline.config import load_config, template
 from wayline.errors import (
+    BadTimeError,
     InputError,
     NoGenerationError,
     NotFoundError,
     NoWorkspaceError,
     WorkspaceError,
+    WorkspaceLockedError,
     shorten,
 )
 from wayline.feed.candidates import Candidates
@@ -38,7 +41,7 @@ from wayline.feed.query import FeedQuery
 from wayline.feed.reasons import explain
 from wayline.feed.traces import TraceWriter
 from wayline.intake import Chunk, ColumnMap, read_actions, read_items, validate_actions
-from wayline.retrieval.recipe import regime_of
+from wayline.retrieval.recipe import plain_recipe, regime_of
 from wayline.retrieval.signals import Reading
 from wayline.retrieval.sources.vectors import draw_interests
 from wayline.schema import (
@@ -46,13 +49,15 @@ from wayline.schema import (
     Feed,
     FeedItem,
     Generation,
-    IntVector,
     Interest,
+    IntVector,
     ItemRecord,
     Receipt,
     SimilarItem,
 )
+from wayline.sequences.history import UserSequence
 from wayline.served import Profile, ServedGeneration
+from wayline.storage.disk import full_disk_said
 from wayline.storage.generations import Generations
 from wayline.storage.store import RequestTrace, open_store
 from wayline.storage.vector_index import NO_KEY
@@ -60,6 +65,8 @@ from wayline.storage.vector_index import NO_KEY
 At = int | float | str | datetime
 OnChunk = Callable[[Receipt, ColumnMap], None]
 MAX_LIMIT = 500
+MAX_ACTIONS = 1_000_000
+MAX_CURSOR = 200  # ours have about 50 characters
 SETTINGS = "wayline.toml"
 
 
@@ -116,9 +123,9 @@ def restore(backup: str | Path, target: str | Path) -> Path:
     source, folder = Path(backup), Path(target)
     if not (source / "data").is_dir():
         raise NoWorkspaceError(f"{str(source)!r} is no backup: give what `wayline backup` made.")
-    if folder.exists() and any(folder.iterdir()):
-        raise WorkspaceError(f"{str(folder)!r} is not empty: restore to a new place.")
-    shutil.copytree(source, folder, dirs_exist_ok=True)
+    _refuse_taken(folder, "restore")
+    with _copying(folder):
+        shutil.copytree(source, folder, dirs_exist_ok=True)
     with Engine(folder) as engine:
         problems = engine.doctor()
     if problems:
@@ -141,6 +148,7 @@ class Engine:
     ) -> None:
         self.path = path
         self.config = load_config(path / SETTINGS, config)
+        plain_recipe().pinned(self.config.recipe.pins)  # a wrong name is said now, not by each feed
         self.store = open_store(path, create=True)
         self._generations = Generations(path / "data" / "generations")
         self._clock = clock
@@ -169,7 +177,9 @@ class Engine:
             self.store.upsert_items(chunk.frame)
             return chunk.frame.height, 0
 
-        return self._take_in(read_items(items, mapping=mapping), write, None)
+        receipt = self._take_in(read_items(items, mapping=mapping), write, None)
+        self.counters["items_accepted"] += receipt.accepted
+        return receipt
 
     def add_actions(
         self,
@@ -200,7 +210,9 @@ class Engine:
             done = self.store.append_actions(chunk.frame.drop("row"))
             return done.accepted, done.duplicates
 
-        return self._take_in(chunks, write, on_chunk)
+        receipt = self._take_in(chunks, write, on_chunk)
+        self.counters["actions_accepted"] += receipt.accepted
+        return receipt
 
     def _take_in(
         self,
@@ -219,7 +231,6 @@ class Engine:
             )
             if on_chunk:
                 on_chunk(receipt, chunk.columns)
-        self.counters["actions_accepted"] += receipt.accepted
         return receipt
 
     # -- generations ---------------------------------------------------------------------------------------------------
@@ -234,7 +245,7 @@ class Engine:
         progress : callable, optional
             Called with the step's name and the share of it that is done.
         """
-        with self._generations.lock():
+        with full_disk_said(self.path), self._generations.lock():
             id_ = build_generation(
                 self.store,
                 self._generations,
@@ -302,12 +313,25 @@ class Engine:
             return self.store.newest_ts_ms() or 0
         return wall_clock()
 
+    def _sequence(
+        self, served: ServedGeneration, user_key: int, at: At | None
+    ) -> tuple[UserSequence, int]:
+        """What a person did up to the moment of a request, and that moment.
+
+        A caller's clock may be ahead of ours: what was acknowledged counts at once all the same, so
+        a request about now is never earlier than the person's own newest action.
+        """
+        moment = self.now(at)
+        if at is not None or self._clock is not None:
+            return served.sequence(user_key, moment), moment
+        sequence = served.sequence(user_key, None)
+        return sequence, max(moment, int(sequence.ts_ms[-1]) if len(sequence) else 0)
+
     def interests(self, user_id: str, *, at: At | None = None) -> list[Interest]:
         """What a person is interested in, the most important first; empty for somebody unknown."""
-        moment = self.now(at)
         served = self._serve()
-        user_key = self.store.user_key(user_id) or 0
-        sequence = served.sequence(user_key, moment)
+        user_key = self._user_key(user_id) or 0
+        sequence, moment = self._sequence(served, user_key, at)
         profile = served.profile(user_key, user_id, sequence, moment)
         found = profile.interests
         medoids = self.store.item_ids(found.medoid_item_idx + 1)
@@ -344,19 +368,15 @@ class Engine:
         surface : str, optional
             Where it is shown; kept with the impressions.
         cursor : str, optional
-            Of the page before: the next page shows none of its items again.
+            Of the page before: the next page shows none of its items again, and is about the same ``at``.
         """
         began = time.perf_counter()
-        size = self.config.feed.limit if limit is None else limit
-        if not 1 <= size <= MAX_LIMIT:
-            raise InputError(
-                f"Got limit={shorten(limit)}, expected 1 to {MAX_LIMIT}: ask for more with the cursor.",
-                field="limit",
-            )
-        chain, moment = _read_cursor(cursor) if cursor else ("", self.now(at))
+        size = _limit(self.config.feed.limit if limit is None else limit, MAX_LIMIT)
+        chain, at = _read_cursor(cursor) if cursor is not None else ("", at)
+        at = None if at is None else to_ts_ms(at)
         served = self._serve()
-        user_key = self.store.user_key(user_id) or 0
-        query, profile = self._query(served, user_key, user_id, moment, size, chain)
+        user_key = self._user_key(user_id) or 0
+        query, profile = self._query(served, user_key, user_id, at, size, chain)
         candidates, trace = served.pipeline.run(query)
         if len(candidates) < size:
             candidates, trace = self._fill(served, query, candidates, trace)
@@ -368,7 +388,7 @@ class Engine:
         feed = Feed(
             request_id,
             self._feed_items(candidates, reasons),
-            cursor=_write_cursor(chain, moment) if len(candidates) == size else None,
+            cursor=_write_cursor(chain, at) if len(candidates) == size else None,
             generation=served.id,
             cold_start=len(query.history) == 0,
             degraded=trace.degraded,
@@ -382,11 +402,11 @@ class Engine:
         served: ServedGeneration,
         user_key: int,
         user_id: str,
-        moment: int,
+        at: int | None,
         limit: int,
         chain: str,
     ) -> tuple[FeedQuery, Profile]:
-        sequence = served.sequence(user_key, moment)
+        sequence, moment = self._sequence(served, user_key, at)
         history = sequence.wanted()
         profile = served.profile(user_key, user_id, sequence, moment)
         newest = int(history.ts_ms[-1]) if len(history) else 0
@@ -394,7 +414,8 @@ class Engine:
         names = served.recipe.names()
         weights = served.recipe.weights[regime]
         shown = self.traces.shown(chain) - 1 if chain else np.zeros(0, np.int64)
-        seed = crc32(f"{user_key} {moment} {len(shown)}".encode())
+        # By the id, not the key: the same log gives the same feed in whatever order it was imported.
+        seed = crc32(f"{user_id} {moment} {len(shown)}".encode())
         feed = self.config.feed
         drawn = draw_interests(
             profile.interests, self.config.interests.sample, np.random.default_rng(seed)
@@ -427,17 +448,18 @@ class Engine:
     ) -> tuple[Candidates, Trace]:
         """Put the most wanted of all times behind a feed that came out short."""
         taken = np.concatenate([query.shown, candidates.item_idx])
-        rest, _ = served.fill.run(
+        rest, behind = served.fill.run(
             replace(query, limit=query.limit - len(candidates), shown=taken, diversity=0.0)
         )
         trace.fetched["fill"] = len(rest)
+        trace.degraded += [stage for stage in behind.degraded if stage not in trace.degraded]
         if len(rest) == 0:
             return candidates, trace
         bit = np.uint32(1 << len(candidates.sources))
         features = (
             np.concatenate([candidates.features, rest.features])
             if candidates.features.shape[1:] == rest.features.shape[1:]
-            else rest.features
+            else np.zeros((len(candidates) + len(rest), 0), np.float32)  # one of the two failed
         )
         joined = Candidates(
             np.concatenate([candidates.item_idx, rest.item_idx]),
@@ -518,9 +540,9 @@ class Engine:
         self, user_id: str, *, limit: int = 100, at: At | None = None
     ) -> list[ActionRecord]:
         """A person's actions, newest first; empty for somebody unknown."""
-        if limit < 1:
-            raise InputError(f"Got limit={limit}, expected 1 or more.", field="limit")
+        _limit(limit, MAX_ACTIONS)
         until = None if at is None else to_ts_ms(at)
+        self._user_key(user_id)
         return self.store.action_records(user_id, until_ts_ms=until, limit=limit)
 
     def item(self, item_id: str) -> ItemRecord:
@@ -535,13 +557,16 @@ class Engine:
 
     def similar(self, item_id: str, *, limit: int = 10) -> list[SimilarItem]:
         """The items nearest to one, by their vectors; empty for an item that has none yet."""
+        _limit(limit, MAX_LIMIT)
         key = self._item_key(item_id)
         served = self._serve()
         row = key - 1
         if row >= len(served.usable) or not served.usable[row] or len(served.index) == 0:
             return []
-        found = served.index.search(np.asarray(served.vectors[row : row + 1]), limit + 1)
         hidden = served.hidden()
+        # Hidden ones may stand among the nearest until the next build takes them out of the index.
+        k = limit + 1 + min(int(hidden.sum()), MAX_LIMIT)
+        found = served.index.search(np.asarray(served.vectors[row : row + 1]), k)
         pairs = [
             (int(k), float(s))
             for k, s in zip(found.keys[0], found.similarities[0], strict=True)
@@ -553,8 +578,11 @@ class Engine:
             for r, (_, s) in zip(records, pairs, strict=True)
         ]
 
+    def _user_key(self, user_id: str) -> int | None:
+        return self.store.user_key(_id("user_id", user_id))
+
     def _item_key(self, item_id: str) -> int:
-        key = self.store.item_key(item_id)
+        key = self.store.item_key(_id("item_id", item_id))
         if key is None:
             raise NotFoundError(
                 f"There is no item {shorten(item_id)}: check the id, or add it first.",
@@ -588,41 +616,59 @@ class Engine:
     # -- care ----------------------------------------------------------------------------------------------------------
 
     def forget(self, user_id: str) -> dict[str, int]:
-        """Remove a person everywhere, now; what was counted over everybody goes with the next build."""
-        user_key = self.store.user_key(user_id)
+        """Remove a person everywhere, now; what was counted over everybody goes with the next build.
+
+        May be repeated: what a first try could not reach (a build was running) goes with the next.
+        """
+        user_key = self._user_key(user_id)
+        self.traces.flush()
         if user_key is not None:
-            self.traces.flush()
             self.traces.drop_user(user_key)
         removed = self.store.forget_user(user_id)
-        if user_key is not None:
-            removed["interests"] = self._forget_in_generations(user_key)
         self._served = None
+        try:
+            with self._generations.lock():
+                removed["interests"] = self._forget_in_generations()
+        except WorkspaceLockedError:
+            raise WorkspaceLockedError(
+                "The person's actions are gone, but a build is running, which holds their "
+                "interests: forget them once more when it has ended."
+            ) from None
         return removed
 
-    def _forget_in_generations(self, user_key: int) -> int:
-        """Take a person's interests out of every kept generation; gives how many rows went."""
+    def _forget_in_generations(self) -> int:
+        """Take the interests of forgotten people out of every kept generation; gives how many rows went."""
         removed = 0
-        with self._generations.lock():
-            for id_ in self._generations.list():
-                path, _ = self._generations.open(id_)
-                rows = pl.read_parquet(path / INTERESTS)
-                kept = rows.filter(pl.col("user_key") != user_key)
-                if kept.height < rows.height:
-                    removed += rows.height - kept.height
-                    self._generations.amend(id_, INTERESTS, kept.write_parquet)
+        for id_ in self._generations.list():
+            path, _ = self._generations.open(id_)
+            rows = pl.read_parquet(path / INTERESTS)
+            ids = self.store.user_ids(rows["user_key"].to_numpy())
+            kept = rows.filter(pl.Series(ids, dtype=pl.String) != "")
+            if kept.height < rows.height:
+                removed += rows.height - kept.height
+                self._generations.amend(id_, INTERESTS, kept.write_parquet)
         return removed
 
     def export(self, user_id: str | None = None) -> dict[str, Any]:
         """Everything kept about one person, or a summary of the workspace's counts, as plain data."""
         if user_id is None:
             return self.stats()
-        actions = self.store.action_records(user_id, limit=None)
+        actions = self.store.action_records(_id("user_id", user_id), limit=None)
         known = self._generations.current() is not None and actions
         return {
             "user_id": user_id,
             "actions": [asdict(a) for a in actions],
             "interests": [asdict(i) for i in self.interests(user_id)] if known else [],
+            "requests": self._requests(user_id),
         }
+
+    def _requests(self, user_id: str) -> list[dict[str, Any]]:
+        """What was shown to a person, the oldest answer first."""
+        user_key = self._user_key(user_id)
+        if user_key is None:
+            return []
+        self.traces.flush()
+        return [self.request(request_id) for request_id in self.store.user_requests(user_key)]
 
     def stats(self) -> dict[str, Any]:
         """Counts and states, for health checks and metrics."""
@@ -663,8 +709,11 @@ class Engine:
     def backup(self, target: str | Path) -> Path:
         """Copy the workspace as of now, while it is in use, to a new folder."""
         folder = Path(target)
-        if folder.exists() and any(folder.iterdir()):
-            raise WorkspaceError(f"{str(folder)!r} is not empty: back up to a new place.")
+        _refuse_taken(folder, "back up")
+        with _copying(folder):
+            return self._backup(folder)
+
+    def _backup(self, folder: Path) -> Path:
         self.traces.flush()
         (folder / "data").mkdir(parents=True, exist_ok=True)
         if (self.path / SETTINGS).exists():
@@ -698,16 +747,58 @@ class Engine:
         self.close()
 
 
-def _write_cursor(chain: str, at_ts_ms: int) -> str:
+def _refuse_taken(folder: Path, verb: str) -> None:
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise WorkspaceError(f"{str(folder)!r} is not an empty folder: {verb} to a new place.")
+
+
+@contextmanager
+def _copying(folder: Path) -> Iterator[None]:
+    """Say in one line what a copy of files met."""
+    try:
+        with full_disk_said(folder):
+            yield
+    except OSError as error:  # shutil.Error too, which lists every file
+        why = error.strerror or shorten(str(error), 120)
+        raise WorkspaceError(
+            f"Copying to {str(folder)!r} failed ({why}): mend that and choose a new place."
+        ) from None
+
+
+def _limit(limit: object, most: int) -> int:
+    whole = isinstance(limit, (int, np.integer)) and not isinstance(limit, bool)
+    if not whole or not 1 <= limit <= most:  # type: ignore[operator]  # known to be a number here
+        raise InputError(
+            f"Got limit={shorten(limit)}, expected a whole number from 1 to {most:,}.",
+            field="limit",
+        )
+    return int(limit)  # type: ignore[call-overload,no-any-return]  # same
+
+
+def _id(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InputError(
+            f"Got {name}={shorten(value)}, expected a text: ids are texts everywhere.", field=name
+        )
+    if not value.isascii() and value.encode("utf-8", "replace").decode() != value:
+        raise InputError(f"Got {name}={shorten(value)}, expected valid Unicode.", field=name)
+    return value
+
+
+def _write_cursor(chain: str, at_ts_ms: int | None) -> str:
     return base64.urlsafe_b64encode(json.dumps([chain, at_ts_ms]).encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str) -> tuple[str, int]:
+def _read_cursor(cursor: str) -> tuple[str, int | None]:
     try:
+        if len(cursor) > MAX_CURSOR:
+            raise ValueError("too long")
         padded = cursor + "=" * (-len(cursor) % 4)
-        chain, at = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
-        return str(chain), int(at)
-    except (ValueError, binascii.Error, TypeError):
+        chain, at = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if not re.fullmatch("[0-9a-f]{16}", chain) or not isinstance(at, int | None):
+            raise ValueError("not one of ours")
+        return chain, None if at is None else to_ts_ms(at)
+    except (ValueError, TypeError, BadTimeError):
         raise InputError(
             f"Got cursor {shorten(cursor)}, expected the cursor of an earlier page, unchanged.",
             field="cursor",

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,11 @@ class ServedGeneration:
         self.index = UsearchIndex.view(folder / "index.usearch")
         # Pins are read from the settings of now: changing one needs no build.
         self.recipe = Recipe.load(folder / "recipe.json").pinned(config.recipe.pins)
-        self._want_items: IntVector = np.load(folder / "want_item_idx.npy")
         popularity = Popularity(
-            np.load(folder / "want_ts_ms.npy"), self._want_items, len(self.usable), HALF_LIVES_DAYS
+            np.load(folder / "want_ts_ms.npy"),
+            np.load(folder / "want_item_idx.npy"),
+            len(self.usable),
+            HALF_LIVES_DAYS,
         )
         tables = {name: NeighbourTable.view(folder, name) for name in TABLE_SIGNALS}
         self.tables = SignalTables(tables, self.vectors, popularity)
@@ -74,10 +77,9 @@ class ServedGeneration:
         self.position = int(self.manifest["position"])
         self._items_version = -1
         self._hidden = self.left_out
-        self.pipeline = home_pipeline(
-            self.index, np.load(folder / "born_ts_ms.npy"), config.retrieval
-        )
-        self.fill = fill_pipeline(np.bincount(self._want_items, minlength=len(self.usable)))
+        born_ts_ms = np.load(folder / "born_ts_ms.npy")
+        self.pipeline = home_pipeline(self.index, born_ts_ms, config.retrieval)
+        self.fill = fill_pipeline(popularity, born_ts_ms)
         self._catch_up_with_what_until_left_out()
 
     @cached_property
@@ -93,6 +95,8 @@ class ServedGeneration:
         newest = self._store.newest_ts_ms()
         if newest is not None and newest > until:
             for part in self._store.scan_actions():
+                if part.position[0] > self.position:
+                    break  # `follow` counts these
                 late = (part.ts_ms > until) & (part.position <= self.position)
                 self._count(
                     part.user_key[late],
@@ -125,16 +129,20 @@ class ServedGeneration:
     ) -> None:
         """Count wanting actions that are the first of their person on their item, as a build does."""
         rows = np.flatnonzero(self.worths.of(action_key.astype(np.int64)) > 0)
+        if len(rows) == 0:
+            return
+        rows = rows[np.argsort(user_key[rows], kind="stable")]
         first = np.zeros(len(rows), bool)
-        for user in np.unique(user_key[rows]):
-            own = rows[user_key[rows] == user]
-            known = self._store.user_actions(int(user))
+        begins = np.flatnonzero(np.diff(user_key[rows], prepend=-1))
+        for begin, end in pairwise([*begins.tolist(), len(rows)]):
+            own = rows[begin:end]
+            known = self._store.user_actions(int(user_key[own[0]]))
             wanting = self.worths.of(known.action_key.astype(np.int64)) > 0
             order = np.lexsort((known.position[wanting], known.ts_ms[wanting]))
             items = known.item_key[wanting][order]
             _, at = np.unique(items, return_index=True)
             firsts = known.position[wanting][order][at]
-            first[np.isin(rows, own)] = np.isin(position[own], firsts)
+            first[begin:end] = np.isin(position[own], firsts)
         rows = rows[first]
         self.tables.popularity.add(ts_ms[rows], item_key[rows] - 1)
 
@@ -150,8 +158,8 @@ class ServedGeneration:
             self._hidden, self._items_version = hidden, version
         return self._hidden
 
-    def sequence(self, user_key: int, at_ts_ms: int) -> UserSequence:
-        """Give what a person did up to a moment."""
+    def sequence(self, user_key: int, at_ts_ms: int | None) -> UserSequence:
+        """Give what a person did up to a moment, everything for None."""
         actions = self._store.user_actions(user_key, until_ts_ms=at_ts_ms)
         if len(actions) and len(self.worths) < int(actions.action_key.max()):
             self.worths = Worths(self._config.actions, self._store.action_names())
@@ -161,7 +169,7 @@ class ServedGeneration:
         self, user_key: int, user_id: str, sequence: UserSequence, at_ts_ms: int
     ) -> Profile:
         """Find a person's interests at a moment, from their own actions up to then alone."""
-        newest = int(sequence.ts_ms[-1]) if len(sequence) else at_ts_ms
+        newest = int(sequence.ts_ms[-1]) if len(sequence) else 0
         key = (user_key, len(sequence), newest)
         with self._lock:
             profile = self._profiles.get(key)

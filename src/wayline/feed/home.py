@@ -11,7 +11,8 @@ from wayline.feed.pipeline import Pipeline
 from wayline.feed.query import FeedQuery
 from wayline.feed.scorers.blend import RecipeBlend
 from wayline.feed.selectors.ssd import SlidingSpectrum
-from wayline.retrieval.sources.fresh import Fresh
+from wayline.retrieval.popularity import Popularity
+from wayline.retrieval.sources.fresh import NOT_BORN, Fresh
 from wayline.retrieval.sources.tables import Related, Trending
 from wayline.retrieval.sources.vectors import Interests, Recent
 from wayline.schema import IntVector
@@ -21,17 +22,26 @@ FRESH = 20  # newest items offered to every request
 
 
 class Everything:
-    """The last resort: whatever the catalogue has, most wanted of all times first, so that a feed is short only where the catalogue is."""
+    """The last resort: what was most wanted up to the moment, then the rest of the catalogue, so
+    that a feed is short only where the catalogue is.
+    """
 
     name = "fill"
 
-    def __init__(self, by_support: IntVector) -> None:
-        self._by_support = by_support
+    def __init__(self, popularity: Popularity, born_ts_ms: IntVector) -> None:
+        self._popularity, self._born_ts_ms = popularity, born_ts_ms
 
     def fetch(self, query: FeedQuery) -> IntVector:
         """Give enough items that what has been seen and shown leaves a full page."""
         enough = query.limit + len(query.sequence) + len(query.shown) + int(query.hidden.sum())
-        return self._by_support[:enough]
+        longest = max(self._popularity.half_lives_days)
+        wanted = self._popularity.view(query.at_ts_ms, longest).top(enough)
+        if len(wanted) == enough:
+            return wanted
+        # What nobody ever wanted has no time and belongs to the rest; what first came after the moment does not.
+        there = (self._born_ts_ms <= query.at_ts_ms) | (self._born_ts_ms == NOT_BORN)
+        rest = np.setdiff1d(np.flatnonzero(there), wanted)
+        return np.concatenate([wanted, rest])[:enough]
 
 
 def home_pipeline(
@@ -53,10 +63,10 @@ def home_pipeline(
     )
 
 
-def fill_pipeline(support: IntVector) -> Pipeline[FeedQuery]:
+def fill_pipeline(popularity: Popularity, born_ts_ms: IntVector) -> Pipeline[FeedQuery]:
     """Wire the last resort, asked for the places that the home pipeline left empty."""
     return Pipeline(
-        sources=[Everything(np.argsort(-support, kind="stable"))],
+        sources=[Everything(popularity, born_ts_ms)],
         hydrators=[Signals(), NearestInterest()],
         filters=[NotHidden(), NotDisliked(), NotSeen(), NotShown()],
         scorers=[RecipeBlend()],

@@ -1,7 +1,10 @@
 """The pipeline: sources, hydrators, filters, scorers, a selector, side effects. It knows no product.
 
-Each stage holds its rule and nothing else; the pipeline owns order, timing, counts and what happens when a stage fails: a failing source is
-left out, a failing scorer leaves the retrieval order, and either is named in the trace and counted, never swallowed and never a refusal.
+Each stage holds its rule and nothing else; the pipeline owns order, timing, counts and what happens
+when a stage fails: a failing source is left out, a failing hydrator leaves its column empty, a
+failing scorer leaves the retrieval order, a failing selector the order by score; each is named in
+the trace and counted, never swallowed and never a refusal. A failing filter is a refusal: without
+its rule a withdrawn item would be shown.
 """
 
 from __future__ import annotations
@@ -9,13 +12,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from wayline.feed.candidates import Candidates, merge
 from wayline.schema import BoolVector, IntVector
+
+UNSCORED = 1000.0  # how far below the lowest score an item without one is put
 
 log = logging.getLogger(__name__)
 Q = TypeVar("Q")
@@ -106,19 +111,24 @@ class Pipeline(Generic[Q]):
         trace = Trace()
         candidates = self._timed(trace, "sources", lambda: self._fetch(query, trace))
         candidates = self._timed(trace, "filters", lambda: self._filter(query, candidates, trace))
-        before = candidates
-        try:
-            for hydrator in self.hydrators:
+        for hydrator in self.hydrators:
+            try:
                 candidates = self._timed(
                     trace, hydrator.name, lambda h=hydrator, c=candidates: h.hydrate(query, c)
                 )
-            for scorer in self.scorers:
+            except Exception as error:  # one column less
+                trace.fail(f"hydrator:{hydrator.name}", error)
+        candidates = _filled(candidates)
+        for scorer in self.scorers:
+            try:
                 candidates = self._timed(
                     trace, scorer.name, lambda s=scorer, c=candidates: s.score(query, c)
                 )
-        except Exception as error:  # whatever broke, the retrieval order is an answer
-            trace.fail("scoring", error)
-            candidates = _in_retrieval_order(before)
+            except Exception as error:  # the retrieval order is an answer too
+                trace.fail(f"scorer:{scorer.name}", error)
+                candidates = _in_retrieval_order(candidates)
+                break
+        candidates = _sink_what_has_no_score(candidates, trace)
         chosen = self._timed(
             trace, self.selector.name, lambda: self._select(query, candidates, trace)
         )
@@ -148,15 +158,12 @@ class Pipeline(Generic[Q]):
         return candidates
 
     def _select(self, query: Q, candidates: Candidates, trace: Trace) -> IntVector:
-        scores = candidates.score
-        if len(scores) and not np.isfinite(scores).all():
-            scores[~np.isfinite(scores)] = -np.inf  # sinks below everything that has a score
-            trace.degraded.append("scores:not_finite")
         try:
             return self.selector.select(query, candidates)
         except Exception as error:  # the order by score is an answer too
             trace.fail("selector", error)
-            return np.argsort(-scores, kind="stable")[: getattr(query, "limit", 20)]
+            order = np.argsort(-candidates.score, kind="stable")
+            return np.asarray(order[: getattr(query, "limit", 20)], dtype=np.int64)
 
     @staticmethod
     def _timed(trace: Trace, name: str, work):  # type: ignore[no-untyped-def]
@@ -167,13 +174,29 @@ class Pipeline(Generic[Q]):
             trace.stage_ms[name] = round((time.perf_counter() - began) * 1e3, 3)
 
 
-def _in_retrieval_order(candidates: Candidates) -> Candidates:
-    from dataclasses import replace
-
+def _filled(candidates: Candidates) -> Candidates:
+    """Give columns that no hydrator filled the values that say nothing."""
     n = len(candidates)
     return replace(
         candidates,
-        score=-np.arange(n, dtype=np.float32),
-        interest=np.full(n, -1, np.int32),
-        features=np.zeros((n, 0), np.float32),
+        interest=candidates.interest if len(candidates.interest) == n else np.full(n, -1, np.int32),
+        features=candidates.features
+        if len(candidates.features) == n
+        else np.zeros((n, 0), np.float32),
+        score=candidates.score if len(candidates.score) == n else np.zeros(n, np.float32),
     )
+
+
+def _in_retrieval_order(candidates: Candidates) -> Candidates:
+    return replace(candidates, score=-np.arange(len(candidates), dtype=np.float32))
+
+
+def _sink_what_has_no_score(candidates: Candidates, trace: Trace) -> Candidates:
+    """Put NaN and infinite scores far below all others; a number, since the answer goes out as JSON."""
+    score = candidates.score
+    finite = np.isfinite(score)
+    if finite.all():
+        return candidates
+    trace.degraded.append("scores:not_finite")
+    sunk = float(score[finite].min(initial=0.0)) - UNSCORED
+    return replace(candidates, score=np.where(finite, score, np.float32(sunk)))

@@ -52,24 +52,28 @@ def _evidence(
     query: FeedQuery, candidates: Candidates, tables: SignalTables
 ) -> list[dict[str, list[int]]]:
     """For each candidate and table, the history items that lead to it, the strongest first."""
-    history = query.history.item_idx[-NEWEST:]
+    newest = np.arange(len(query.history))[-NEWEST:]
+    rows = newest[query.history.item_idx[newest] < tables.n_items]
+    history = query.history.item_idx[rows]
     out: list[dict[str, list[int]]] = [{} for _ in range(len(candidates))]
-    history = history[history < tables.n_items]
     if len(history) == 0:
         return out
+    weights = dict(zip(query.reading.names, query.weights.tolist(), strict=True))
     for name in TABLE_SIGNALS:
-        used = [n for n in query.reading.names if n.startswith(name + ".")]
+        used = [n for n, w in weights.items() if n.startswith(name + ".") and w > 0]
         if not used or name not in tables.tables:
             continue
         table = tables.tables[name]
-        kernel = TABLE_SIGNALS[name][used[0].split(".")[1]]
-        share = kernel.weigh(query.history, query.at_ts_ms)[-len(history) :]
+        heaviest = max(used, key=weights.__getitem__)
+        kernel = TABLE_SIGNALS[name][heaviest.split(".")[1]]
+        share = kernel.weigh(query.history, query.at_ts_ms)[rows]
         partner, weight = table.partner_idx[history], table.weight[history]  # [H, K]
         for row, item in enumerate(candidates.item_idx.tolist()):
             at, column = np.nonzero(partner == item)
             strength = weight[at, column] * (share[at] + 1e-6)
-            best = at[np.argsort(-strength, kind="stable")][:EVIDENCE]
-            if len(best) and strength.max() > 0:
+            order = np.argsort(-strength, kind="stable")[:EVIDENCE]
+            best = at[order[strength[order] > 0]]  # an item that speaks against it is no reason
+            if len(best):
                 out[row][name] = history[best].tolist()
     return out
 
@@ -83,7 +87,7 @@ def _signal_reasons(
 ) -> list[tuple[float, Reason]]:
     """One reason a group of signals, with how much the group adds to the score."""
     part: dict[str, float] = {}
-    if candidates.features.size:
+    if candidates.features.shape[1] == len(query.weights):
         for name, value in zip(
             query.reading.names, candidates.features[row] * query.weights, strict=True
         ):

@@ -27,6 +27,7 @@ class TraceWriter:
         self._waiting: list[RequestTrace] = []
         self._chains: OrderedDict[str, list[int]] = OrderedDict()
         self._condition = threading.Condition()
+        self._writing = threading.Lock()
         self._closing = False
         self._thread: threading.Thread | None = None
         self.failures = 0
@@ -47,13 +48,20 @@ class TraceWriter:
             self._condition.notify()
 
     def shown(self, chain_id: str) -> IntVector:
-        """Give the keys of items already shown in a chain of pages, written or not."""
+        """Give the keys of items already shown in a chain of pages, written or not.
+
+        Earlier pages may be another process's: what this one remembers is only a part.
+        """
         with self._condition:
-            known = self._chains.get(chain_id)
-        return np.array(known, np.int64) if known else self._store.shown_items(chain_id)
+            known = np.array(self._chains.get(chain_id, ()), np.int64)
+        return np.union1d(known, self._store.shown_items(chain_id))
 
     def flush(self) -> None:
-        """Write everything that waits, now."""
+        """Write everything that waits, now; when it returns nothing is on its way to the store any more."""
+        with self._writing:
+            self._flush()
+
+    def _flush(self) -> None:
         with self._condition:
             batch, self._waiting = self._waiting, []
         if not batch:
@@ -71,12 +79,13 @@ class TraceWriter:
                     self._waiting = self._waiting[over:]
 
     def drop_user(self, user_key: int) -> None:
-        """Forget what waits of one person."""
+        """Forget what waits of one person, and all chains in memory, which the store has too."""
         with self._condition:
-            gone = [t for t in self._waiting if t.user_key == user_key]
             self._waiting = [t for t in self._waiting if t.user_key != user_key]
-            for trace in gone:
-                self._chains.pop(trace.chain_id or trace.request_id, None)
+            self._chains.clear()
+            for trace in self._waiting:
+                chain = self._chains.setdefault(trace.chain_id or trace.request_id, [])
+                chain.extend(trace.item_keys.tolist())
 
     def close(self) -> None:
         """Write what waits and stop."""

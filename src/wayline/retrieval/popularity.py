@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from wayline.clock import DAY_MS
 from wayline.schema import FloatVector, IntVector
@@ -28,7 +29,8 @@ class PopularityView:
     count : float32 array, shape [N]
         ``sum(2 ** -(age / half_life))`` over an item's positive actions.
     log_mean, log_std : float
-        Of ``log(count + FLOOR)`` over the catalogue, to standardise it.
+        Of ``log(count + FLOOR)`` over the items counted from the start, to standardise it: items
+        that came later, perhaps after the moment, must not move the others.
     """
 
     count: FloatVector
@@ -37,23 +39,28 @@ class PopularityView:
 
     def standardised(self, item_idx: IntVector) -> FloatVector:
         """Give ``(log(count + FLOOR) - mean) / std`` of some items, shape [C]."""
-        values = np.log(self.count[item_idx] + FLOOR)
+        known = item_idx < len(self.count)  # another thread may have counted a newer item meanwhile
+        count = np.where(known, self.count[np.where(known, item_idx, 0)], 0.0)
+        values = np.log(count + FLOOR)
         return ((values - self.log_mean) / self.log_std).astype(np.float32)
 
     def top(self, k: int) -> IntVector:
-        """Give the positions of the ``k`` largest counts, largest first, ties by position."""
+        """Give the positions of the ``k`` largest counts above 0, largest first, ties by position."""
         k = min(k, len(self.count))
         chosen = np.argpartition(-self.count, k - 1)[:k] if k < len(self.count) else np.arange(k)
+        chosen = chosen[self.count[chosen] > 0]
         return np.asarray(chosen[np.lexsort((chosen, -self.count[chosen]))], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Counts of the actions [0, end) as of a moment."""
+    """Counts of the actions [0, end) as of a moment; float64, so that the way to a moment leaves no
+    trace in its counts.
+    """
 
     ts_ms: int
     end: int
-    count: FloatVector
+    count: npt.NDArray[np.float64]
 
 
 class Popularity:
@@ -81,7 +88,7 @@ class Popularity:
         self.half_lives_days = half_lives_days
         self._ts_ms, self._item_idx = np.array(ts_ms, np.int64), np.array(item_idx, np.int32)
         self._length = len(ts_ms)  # the arrays have room behind it, so that appending is O(1)
-        self._n_items = n_items
+        self._n_items = self._catalogue = n_items
         self._lock = threading.Lock()
         self._views: OrderedDict[tuple[int, float], PopularityView] = OrderedDict()
         self._saved: dict[float, list[_State]] = {h: [] for h in half_lives_days}
@@ -98,9 +105,7 @@ class Popularity:
             return
         order = np.argsort(ts_ms, kind="stable")
         with self._lock:
-            self._reserve(self._length + len(ts_ms))
-            for ts, item in zip(ts_ms[order].tolist(), item_idx[order].tolist(), strict=True):
-                self._insert(ts, item)
+            self._merge(ts_ms[order], item_idx[order])
             self._n_items = max(self._n_items, int(item_idx.max()) + 1)
             oldest = int(ts_ms.min())
             for half_life, saved in self._saved.items():
@@ -116,13 +121,16 @@ class Popularity:
             self._ts_ms = np.concatenate([self._ts_ms, np.zeros(room, np.int64)])
             self._item_idx = np.concatenate([self._item_idx, np.zeros(room, np.int32)])
 
-    def _insert(self, ts: int, item: int) -> None:
-        n = self._length
-        at = int(np.searchsorted(self._ts_ms[:n], ts, side="right"))
-        self._ts_ms[at + 1 : n + 1] = self._ts_ms[at:n].copy()
-        self._item_idx[at + 1 : n + 1] = self._item_idx[at:n].copy()
-        self._ts_ms[at], self._item_idx[at] = ts, item
-        self._length = n + 1
+    def _merge(self, ts_ms: IntVector, item_idx: IntVector) -> None:
+        """Put sorted actions in their places: one pass over what is not older than the first of them."""
+        begin = int(np.searchsorted(self._ts_ms[: self._length], ts_ms[0], side="right"))
+        ts = np.concatenate([self._ts_ms[begin : self._length], ts_ms])
+        items = np.concatenate([self._item_idx[begin : self._length], item_idx])
+        order = np.argsort(ts, kind="stable")
+        self._reserve(self._length + len(ts_ms))
+        self._length += len(ts_ms)
+        self._ts_ms[begin : self._length] = ts[order]
+        self._item_idx[begin : self._length] = items[order]
 
     def view(self, at_ts_ms: int, half_life_days: float) -> PopularityView:
         """Give the counts as of a moment; actions later than it are never seen."""
@@ -144,15 +152,16 @@ class Popularity:
             state = self._advance(state, middle, int(self._ts_ms[middle - 1]), half_life_days)
             self._saved[half_life_days].append(state)
         state = self._newest[half_life_days] = self._advance(state, end, at_ts_ms, half_life_days)
-        logs = np.log(state.count + FLOOR)
-        return PopularityView(state.count, float(logs.mean()), float(logs.std()) + 1e-9)
+        count = state.count.astype(np.float32)
+        logs = np.log(count[: self._catalogue] + FLOOR)
+        return PopularityView(count, float(logs.mean()), float(logs.std()) + 1e-9)
 
     def _nearest(self, end: int, at_ts_ms: int, half_life_days: float) -> _State:
         states = list(self._saved[half_life_days])
         if half_life_days in self._newest:
             states.append(self._newest[half_life_days])
         earlier = [s for s in states if s.end <= end and s.ts_ms <= at_ts_ms]
-        return max(earlier, key=lambda s: s.end, default=_State(0, 0, np.zeros(0, np.float32)))
+        return max(earlier, key=lambda s: s.end, default=_State(0, 0, np.zeros(0)))
 
     def _advance(self, state: _State, end: int, to_ts_ms: int, half_life_days: float) -> _State:
         """Take a state to hold the actions [0, end) as of ``to_ts_ms``."""
@@ -162,8 +171,8 @@ class Popularity:
             self._item_idx[state.end : end], weights=np.exp2(-age * rate), minlength=self._n_items
         ).astype(np.float64)  # of no actions bincount gives integers
         count[: len(state.count)] += state.count * np.exp2(-(to_ts_ms - state.ts_ms) * rate)
-        return _State(to_ts_ms, end, count.astype(np.float32))
+        return _State(to_ts_ms, end, count)
 
     def _stride(self) -> int:
-        states = CHECKPOINT_BYTES // (4 * max(self._n_items, 1) * len(self.half_lives_days))
+        states = CHECKPOINT_BYTES // (8 * max(self._n_items, 1) * len(self.half_lives_days))
         return max(self._length // max(min(states, 64), 1), 4096)

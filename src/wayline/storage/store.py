@@ -238,7 +238,7 @@ class Store(Protocol):
 
     def append_traces(self, requests: Sequence[RequestTrace]) -> None:
         """Keep answered requests with their impressions; a ``request_id`` known before is left as
-        it was.
+        it was, and what was shown to a person forgotten meanwhile is not kept.
         """
         ...
 
@@ -249,6 +249,10 @@ class Store(Protocol):
         ``impressions``: a list of ``item_key, position, score, propensity, provenance`` in the
         order shown.
         """
+        ...
+
+    def user_requests(self, user_key: int) -> list[str]:
+        """The ids of what was shown to one person, by time; empty for an unknown key."""
         ...
 
     def shown_items(self, chain_id: str) -> IntVector:

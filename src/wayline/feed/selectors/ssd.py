@@ -86,7 +86,8 @@ def choose(
         allowed = free & ~_full(interest, recent, max_per_interest)
         if not allowed.any():
             allowed = free
-        best = int(np.argmax(np.where(allowed, value, -np.inf)))
+        rows = np.flatnonzero(allowed)
+        best = int(rows[np.argmax(value[rows])])
         chosen.append(best)
         free[best] = False
         if (

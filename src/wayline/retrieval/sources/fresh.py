@@ -8,6 +8,8 @@ import numpy as np
 
 from wayline.schema import IntVector
 
+NOT_BORN = np.iinfo(np.int64).max  # the time of an item that has none
+
 
 class _Query(Protocol):
     @property
@@ -20,7 +22,7 @@ class Fresh:
     Parameters
     ----------
     born_ts_ms : int64 array, shape [N]
-        When each item came: its ``created_at``, else its first action; a time in the far future for neither.
+        When each item came: its ``created_at``, else its first action; ``NOT_BORN`` for neither.
     count : int
     """
 

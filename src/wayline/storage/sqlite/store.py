@@ -175,6 +175,10 @@ class SqliteStore:
         with self._connections.snapshot() as connection:
             return traces.request(connection, request_id)
 
+    def user_requests(self, user_key: int) -> list[str]:
+        with self._connections.reading() as connection:
+            return traces.user_requests(connection, user_key)
+
     def shown_items(self, chain_id: str) -> IntVector:
         with self._connections.reading() as connection:
             return traces.shown_items(connection, chain_id)

@@ -22,7 +22,10 @@ INSERT INTO requests (
     request_id, chain_id, user_key, ts_ms, surface_key,
     generation, trace, provenance, shown, impressions
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request_id) DO NOTHING
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+-- another process may have forgotten the person while the answer was on its way here
+WHERE NOT EXISTS (SELECT 1 FROM users WHERE user_key = ?3 AND user_id IS NULL)
+ON CONFLICT (request_id) DO NOTHING
 """
 
 
@@ -84,6 +87,15 @@ def request(connection: sqlite3.Connection, request_id: str) -> dict[str, Any] |
             )
         ],
     }
+
+
+def user_requests(connection: sqlite3.Connection, user_key: int) -> list[str]:
+    """See ``Store.user_requests``."""
+    rows = connection.execute(
+        "SELECT request_id FROM requests WHERE user_key = ? ORDER BY ts_ms, request_number",
+        (int(user_key),),
+    )
+    return [request_id for (request_id,) in rows]
 
 
 def shown_items(connection: sqlite3.Connection, chain_id: str) -> IntVector:
