@@ -7,6 +7,7 @@
     │   ├── FileProblemError            bad_file             2    400
     │   ├── UnknownColumnsError         unknown_columns      2    400
     │   ├── BadTimeError                bad_time             2    400
+    │   ├── AmbiguousDateError          ambiguous_date       2    400
     │   ├── FutureActionError           future_action        2    400
     │   ├── BadVectorError              bad_vector           2    400
     │   ├── DimensionMismatchError      dimension_mismatch   2    400
