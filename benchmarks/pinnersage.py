@@ -14,7 +14,7 @@ import argparse
 import json
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +29,16 @@ from wayline.evaluation.pinnersage import METRICS, WalkLog, WalkOptions, WalkRep
 from wayline.evaluation.representations import (
     Clusters,
     CompleteLinkage,
+    DecayedMean,
     KMeans,
     LastItem,
+    Person,
     Ward,
+    draw,
     paper_methods,
 )
 from wayline.evaluation.splits import in_time_order
+from wayline.schema import FloatMatrix
 
 ALPHAS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 2.0, 4.0)
 COMPLETE = (0.8, 1.2, 1.6)
@@ -221,6 +225,54 @@ class Output:
         self.lines += lines
 
 
+@dataclass
+class Weighed:
+    """Clusters that note how many there are, and what share of the weight the drawn ones carry."""
+
+    inner: Clusters
+    clusters: list[int] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+
+    def queries(self, person: Person) -> FloatMatrix:
+        labels = person.labels(self.inner.by)
+        decayed = np.exp(-self.inner.decay_per_day * person.age_days)
+        weight = np.bincount(labels, decayed)
+        drawn = draw(weight, self.inner.sample, np.random.default_rng(person.seed))
+        self.clusters.append(len(weight))
+        self.shares.append(float(weight[drawn].sum() / weight.sum()))
+        return self.inner.queries(person)
+
+
+def why(title: str, log: WalkLog, options: WalkOptions, out: Output) -> None:
+    """On the walk before: how much of a history three medoids carry, beside what they reach."""
+    span = int(options.steps * options.step_days * DAY_MS)
+    methods = {
+        "k-means(5), 3": Weighed(Clusters(KMeans(5))),
+        "Ward 0.6, 3": Weighed(Clusters(Ward(0.6))),
+        "Ward 2, 3": Weighed(Clusters(Ward(2.0))),
+        "Ward 4, 3": Weighed(Clusters(Ward(4.0))),
+        "Ward 2, all": Weighed(Clusters(Ward(2.0), sample=None)),
+    }
+    earlier = replace(options, start_ms=options.start_ms - span)
+    report = walk_forward(log, {"decayed mean": DecayedMean(), **methods}, earlier)
+    out.say(
+        f"### {title}: what three medoids carry (the walk before)",
+        "",
+        "| method | clusters a person | share of the history's weight | relevance | recall |",
+        "|---|---|---|---|---|",
+        f"| decayed mean | 1 | 100 % | {_two(report, 'decayed mean')} |",
+        *(
+            f"| {name} | {np.mean(m.clusters):.1f} | {np.mean(m.shares):.0%} | {_two(report, name)} |"
+            for name, m in methods.items()
+        ),
+        "",
+    )
+
+
+def _two(report: WalkReport, name: str) -> str:
+    return " | ".join(f"{value:.3f}" for value in report.figures[name].mean(0)[:2])
+
+
 RIVALS = [
     "last item",
     "decayed mean (0.01)",
@@ -293,9 +345,9 @@ def main() -> None:
         )
         for kind in args.kinds.split(","):
             walk_log = log.walk_log(kind, start, args.cache / f"pinnersage-{folder.name}.npz")
-            results.append(
-                measure(f"{folder.name}, {kind} vectors", walk_log, options, args.seeds, out)
-            )
+            title = f"{folder.name}, {kind} vectors"
+            results.append(measure(title, walk_log, options, args.seeds, out))
+            why(title, walk_log, options, out)
         report = walk_forward(walk_log, sweeps(), options)
         out.say(f"### {folder.name}, {kind} vectors: alpha and decay", "", *table([report]), "")
         results.append({"title": f"{folder.name} sweeps", "seeds": as_json([report])})
