@@ -1,15 +1,17 @@
 """Fit the recipe to the workspace's own log: point-in-time cases, one convex fit a regime, and a guard against noise.
 
-The newest part of the log is held back. Tables are counted on what was before; then people are asked for at moments after it, with
-all that they had done by then, and the weights are chosen under which the item they took next stands out among the
-candidates: a conditional logit with weights that cannot be negative, pulled towards the plain recipe. Many moments are used, not one: at one
-single moment popularity is one draw, whatever the number of people, and fits its noise.
+The newest part of the log is held back. Tables are counted on what was before; then people are asked for at moments
+after it, with all that they had done by then, and the weights are chosen under which the item they took next stands
+out among the candidates: a conditional logit with weights that cannot be negative, pulled towards the plain recipe,
+with room for surprise. Many moments are used, not one: at one single moment popularity is one draw, whatever the
+number of people, and fits its noise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -34,11 +36,11 @@ from wayline.sequences.history import History
 HELD_BACK = 0.15  # of the wanting actions, the newest
 MIN_HISTORY = 3
 MIN_CASES = 60  # a regime with fewer keeps the plain weights
-MAX_CASES = 1000  # between visits; twice as many just before an action
+MAX_CASES = 700  # between visits; twice as many just before an action
 MOMENTS = 10
-CANDIDATES_PER_SIGNAL = 60
-RIDGE = 3e-3  # pull towards the plain weights
-LASSO = 1e-2  # pull towards few signals
+CANDIDATES_PER_SIGNAL = 30
+RIDGE = 0.1  # pull towards the plain weights
+SURPRISE = 1e-2  # a chance that an action is beyond any of the signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def count_tables(wants: Wants) -> dict[str, NeighbourTable]:
     return {
         "related": ease_table(matrix),
         "next": transition_table(users, items, wants.n_items, window=1),
-        "soon": transition_table(users, items, wants.n_items, window=5),
+        "soon": transition_table(users, items, wants.n_items, window=10),
     }
 
 
@@ -148,9 +150,9 @@ def fit_recipe(
 def make_cases(wants: Wants, rng: np.random.Generator) -> tuple[Wants, list[Case]]:
     """Hold back the newest actions and ask about them.
 
-    Half of the questions are asked just before an action, as a person who opens a page asks; half at moments between visits, as
-    a morning's mail does. Only items that the tables know are asked for: how well the signals would do on others, had the
-    tables been counted a day ago, this one cut cannot tell.
+    Half of the questions are asked just before an action, as a person who opens a page asks; half at moments between
+    visits, as a morning's mail does. Only items that the tables know are asked for: how well the signals would do on
+    others, had the tables been counted a day ago, this one cut cannot tell.
     """
     if len(wants) < 2 * MIN_CASES:
         return wants, []
@@ -170,8 +172,8 @@ def make_cases(wants: Wants, rng: np.random.Generator) -> tuple[Wants, list[Case
         times = wants.ts_ms[rows]
         late = np.flatnonzero((times > cut) & known[wants.item_idx[rows]])
         late = late[late >= MIN_HISTORY]
-        for j in rng.choice(late, min(per_user, len(late)), replace=False):
-            before_act.append(_case(wants, rows, int(j), int(times[j]) - 1))
+        drawn = rng.choice(late, min(per_user, len(late)), replace=False)
+        before_act += [_case(wants, rows, int(j), int(times[j]) - 1) for j in drawn]
         for moment in moments:
             j = int(np.searchsorted(times, moment, side="right"))
             if MIN_HISTORY <= j < len(rows) and known[wants.item_idx[rows[j]]]:
@@ -209,85 +211,113 @@ def decide(
     report: dict[str, object] = {"cases": len(examples)}
     if len(examples) < MIN_CASES:
         return plain, report | {"decided": "plain", "why": f"fewer than {MIN_CASES} cases"}
-    x, real, y, worth = _pad(examples)
-    rng = np.random.default_rng(seed)
-    half = rng.permutation(len(y)) % 2 == 0
-    gain = np.zeros(len(y))
+    every = Examples.of(examples)
+    half = np.random.default_rng(seed).permutation(len(every)) % 2 == 0
+    gain = np.zeros(len(every))
     for fitted_on in (half, ~half):
-        w = fit_weights(x[fitted_on], real[fitted_on], y[fitted_on], worth[fitted_on], start)
-        rest = ~fitted_on
-        gain[rest] = ndcg(x[rest], real[rest], y[rest], w) - ndcg(
-            x[rest], real[rest], y[rest], start
-        )
-    means = np.array([gain[rng.integers(0, len(gain), len(gain))].mean() for _ in range(1000)])
-    low, high = np.quantile(means, [0.05, 0.95])
+        weights = fit_weights(Examples.of(_where(examples, fitted_on)), start)
+        rest = Examples.of(_where(examples, ~fitted_on))
+        gain[~fitted_on] = rest.ndcg(weights) - rest.ndcg(start)
+    low, high = np.quantile(_resampled_means(gain, seed), [0.05, 0.95])
     report |= {
-        "plain_ndcg_at_10": round(float(ndcg(x, real, y, start).mean()), 4),
+        "plain_ndcg_at_10": round(float(every.ndcg(start).mean()), 4),
         "gain_ndcg_at_10": round(float(gain.mean()), 4),
         "gain_90": [round(float(low), 4), round(float(high), 4)],
     }
     if low <= 0:
         return plain, report | {"decided": "plain", "why": "the gain could be noise"}
-    weights = fit_weights(x, real, y, worth, start)
+    weights = fit_weights(every, start)
     fitted = {n: round(float(w), 4) for n, w in zip(SIGNALS, weights, strict=True) if w > 5e-3}
     return fitted, report | {"decided": "fitted"}
 
 
-def _pad(
-    examples: list[tuple[FloatMatrix, int, float]],
-) -> tuple[FloatMatrix, BoolVector, IntVector, FloatVector]:
-    width = max(len(x) for x, _, _ in examples)
-    out = np.zeros((len(examples), width, len(SIGNALS)), np.float32)
-    real = np.zeros((len(examples), width), bool)
-    for k, (x, _, _) in enumerate(examples):
-        out[k, : len(x)], real[k, : len(x)] = x, True
-    target = np.array([y for _, y, _ in examples])
-    return out, real, target, np.array([w for _, _, w in examples], np.float32)
+def _where(examples: list[tuple[FloatMatrix, int, float]], keep: BoolVector) -> list[Any]:
+    return [example for example, kept in zip(examples, keep, strict=True) if kept]
 
 
-def fit_weights(
-    x: FloatMatrix, real: BoolVector, y: IntVector, worth: FloatVector, start: FloatVector
-) -> FloatVector:
-    """Minimise the conditional logit's loss, with weights from 0 up.
+def _resampled_means(gain: FloatVector, seed: int, resamples: int = 1000) -> FloatVector:
+    rng = np.random.default_rng(seed)
+    return np.array([gain[rng.integers(0, len(gain), len(gain))].mean() for _ in range(resamples)])
 
-    ``mean over cases of -log softmax(x w)[y] + RIDGE |w - start|^2 + LASSO sum(w)``, cases weighted by their action's worth.
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """The candidates of all cases of a regime, one below the other.
+
+    Attributes
+    ----------
+    x : float32 array, shape [T, F]
+        Signals of every candidate; T is the sum of the cases' candidates.
+    begin : int64 array, shape [B]
+        The first row of each case.
+    size : int64 array, shape [B]
+    target : int64 array, shape [B]
+        The row of what was taken.
+    share : float64 array, shape [B]
+        How much each case counts, by its action's worth; sums to 1.
+    """
+
+    x: FloatMatrix
+    begin: IntVector
+    size: IntVector
+    target: IntVector
+    share: FloatVector
+
+    def __len__(self) -> int:
+        return len(self.begin)
+
+    @classmethod
+    def of(cls, examples: list[tuple[FloatMatrix, int, float]]) -> Examples:
+        """Put examples below each other."""
+        size = np.array([len(x) for x, _, _ in examples])
+        begin = np.concatenate([[0], np.cumsum(size)[:-1]])
+        worth = np.array([w for _, _, w in examples], np.float64)
+        target = begin + np.array([y for _, y, _ in examples])
+        x = np.concatenate([x for x, _, _ in examples])
+        return cls(x, begin, size, target, worth / worth.sum())
+
+    def ndcg(self, w: FloatVector) -> FloatVector:
+        """Give NDCG@10 of each case, ties counting half, shape [B]."""
+        score = self.x @ w.astype(np.float32)
+        reached = np.repeat(score[self.target], self.size)
+        above = np.add.reduceat(score > reached, self.begin, dtype=np.int64)
+        equal = np.add.reduceat(score == reached, self.begin, dtype=np.int64)
+        rank = above + (equal - 1) / 2
+        return np.asarray(np.where(rank < 10, 1 / np.log2(rank + 2), 0.0))
+
+
+def fit_weights(examples: Examples, start: FloatVector) -> FloatVector:
+    """Minimise the loss of a conditional logit with weights from 0 up.
+
+    ``sum over cases of share * -log(p + SURPRISE) + RIDGE |w - start|^2``, p the softmax of the target
+    among the candidates. The constant stands for what no signal foresaw: without it the fit is spent on making the
+    unlikely a little less so, and the top of the list, which is all that people see, comes out worse than unfitted
+    (docs/experiments.md).
 
     Parameters
     ----------
-    x : float32 array, shape [B, C, F]
-    real : bool array, shape [B, C]
-        False where padded.
-    y : int64 array, shape [B]
-    worth : float32 array, shape [B]
+    examples : Examples
     start : float array, shape [F]
         The plain weights.
     """
-    share = (worth / worth.sum()).astype(np.float64)
-    rows = np.arange(len(y))
+    x, begin, size, target, share = (
+        examples.x, examples.begin, examples.size, examples.target, examples.share,
+    )  # fmt: skip
 
     def loss(w: FloatVector) -> tuple[float, FloatVector]:
-        score = np.where(real, x @ w.astype(np.float32), -np.inf)
-        top = score.max(axis=1, keepdims=True)
-        e = np.exp(score - top)
-        total = e.sum(axis=1, keepdims=True)
-        nll = np.log(total[:, 0]) + top[:, 0] - score[rows, y]
-        p = e / total
-        p[rows, y] -= 1
-        p *= share[:, None]
-        gradient = p.reshape(-1) @ x.reshape(-1, x.shape[2])
-        value = share @ nll + RIDGE * ((w - start) ** 2).sum() + LASSO * w.sum()
-        return float(value), gradient + 2 * RIDGE * (w - start) + LASSO
+        score = x @ w.astype(np.float32)
+        top = np.maximum.reduceat(score, begin)
+        e = np.exp(score - np.repeat(top, size))
+        total = np.add.reduceat(e, begin)
+        p = e[target] / total
+        pull = share * p / (p + SURPRISE)  # how much of each case is explained at all
+        slope = e * np.repeat((pull / total).astype(np.float32), size)
+        slope[target] -= pull.astype(np.float32)
+        value = share @ -np.log(p + SURPRISE) + RIDGE * ((w - start) ** 2).sum()
+        return float(value), slope @ x + 2 * RIDGE * (w - start)
 
     found = minimize(
         loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start),
-        options={"maxiter": 100},
+        options={"maxiter": 60},
     )  # fmt: skip
     return np.asarray(found.x)
-
-
-def ndcg(x: FloatMatrix, real: BoolVector, y: IntVector, w: FloatVector) -> FloatVector:
-    """Give NDCG@10 of each case, ties counting half, shape [B]."""
-    score = np.where(real, x @ w.astype(np.float32), -np.inf)
-    target = score[np.arange(len(y)), y][:, None]
-    rank = (score > target).sum(axis=1) + ((score == target).sum(axis=1) - 1) / 2
-    return np.asarray(np.where(rank < 10, 1 / np.log2(rank + 2), 0.0))

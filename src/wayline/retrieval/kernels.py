@@ -23,7 +23,7 @@ def propagate_reference(
     return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def propagate(
     partner_idx: IndexVector,
     weight: FloatMatrix,
@@ -85,7 +85,7 @@ def propagate(
     return n_touched
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def gather(scratch: FloatMatrix, mark: IndexVector, stamp: int, item_idx: IntVector) -> FloatMatrix:
     """Read the sums of some items out of ``scratch``, 0 where untouched, shape [C, W]."""
     out = np.zeros((len(item_idx), scratch.shape[1]), np.float32)
@@ -97,7 +97,7 @@ def gather(scratch: FloatMatrix, mark: IndexVector, stamp: int, item_idx: IntVec
     return out
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]
+@njit(cache=True, nogil=True)
 def top_of(values: FloatVector, k: int) -> IntVector:
     """Give the positions of the ``k`` largest positive values, largest first, ties by position."""
     order = np.argsort(-values, kind="mergesort")

@@ -1,7 +1,7 @@
 """Popularity decayed to the moment of a request: what is wanted *now*, seen only from actions up to then.
 
-On news this alone beats every model of taste; elsewhere it says little (docs/experiments.md), so how fast it decays and how much it
-counts is the recipe's choice.
+On news this alone beats every model of taste; elsewhere it says little (docs/experiments.md), so how fast it decays
+and how much it counts is the recipe's choice.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Popularity:
     """Decayed counts of every item at any moment, for several half-lives.
 
     The counts at a moment follow from those at an earlier one by one multiplication and the actions in between, so a
-    request at the newest moment costs its new actions; for a moment in the past the nearest of a few saved states is taken further.
+    request at the newest moment costs its new actions; for a moment in the past the nearest of a few saved states is
+    taken further.
 
     Parameters
     ----------

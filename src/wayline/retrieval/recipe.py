@@ -1,7 +1,8 @@
 """The recipe: which signals count, how much, and when. Readable data, fitted to the workspace's own log or plain.
 
-A person in the middle of a visit wants what goes with what they just touched; a person who comes back wants what suits them as a
-whole. So a recipe holds one set of weights for each *regime*, told apart by the time since the person's newest action.
+A person in the middle of a visit wants what goes with what they just touched; a person who comes back wants what
+suits them as a whole. So a recipe holds one set of weights for each *regime*, told apart by the time since the
+person's newest action.
 """
 
 from __future__ import annotations
@@ -19,20 +20,27 @@ from wayline.retrieval.signals import SIGNALS
 REGIMES = ("visit", "return", "cold")
 VISIT_MS = HOUR_MS  # a later request is a return; chosen, not published
 
-# What every log gets where its own says nothing surer: a middle course between the development sets (docs/experiments.md).
+# What every log gets where its own says nothing surer: a middle course between the development sets
+# (docs/experiments.md).
 PLAIN: dict[str, dict[str, float]] = {
     "visit": {
-        "related.last_3": 0.10,
-        "related.last_30": 0.08,
-        "next.last": 0.10,
-        "soon.last_5": 0.10,
-        "trending.7d": 0.15,
+        "related.last": 0.1,
+        "related.last_3": 0.1,
+        "related.last_30": 0.1,
+        "next.last": 0.1,
+        "soon.last_5": 0.1,
+        "content.last": 0.3,
+        "content.last_5": 0.3,
+        "trending.7d": 0.2,
     },
     "return": {
-        "related.all": 0.15,
-        "related.last_30": 0.05,
-        "soon.last_20": 0.05,
-        "trending.7d": 0.08,
+        "related.all": 0.2,
+        "related.days_90": 0.1,
+        "soon.last_20": 0.1,
+        "content.last_5": 0.2,
+        "content.all": 0.2,
+        "trending.7d": 0.1,
+        "trending.30d": 0.1,
     },
     "cold": {"trending.2d": 0.1, "trending.30d": 0.1},
 }
@@ -49,7 +57,8 @@ class Recipe:
     diversity : float
         Strength of the selector, 0 to 1.
     report : mapping
-        How each regime was decided: cases, validation NDCG@10 of the plain and the fitted weights, interval of the difference.
+        How each regime was decided: cases, validation NDCG@10 of the plain and the fitted weights, interval of the
+        difference.
     """
 
     weights: Mapping[str, Mapping[str, float]]
@@ -62,7 +71,8 @@ class Recipe:
         return tuple(name for name in SIGNALS if name in used)
 
     def pinned(self, pins: Mapping[str, float]) -> Recipe:
-        """Give this recipe with weights that the settings fix: ``{"trending.7d": 0.5}`` or ``{"visit.trending.7d": 0.5}``.
+        """Give this recipe with weights that the settings fix: ``{"trending.7d": 0.5}`` or ``{"visit.trending.7d":
+        0.5}``.
 
         Raises
         ------

@@ -1,9 +1,9 @@
 """Signals: everything the feed knows about how an item suits a history at a moment, one number each.
 
-A signal is a weighting of the history (its newest item, its newest few, all of it, ...) propagated through an item-to-item table, the
-similarity of an item's vector to the history, or the item's decayed popularity. Each is standardised over the catalogue for the
-request, so that a weight of the recipe means the same for a person of five actions and of five thousand. Which signals count and
-how much is the recipe's choice (``recipe.py``).
+A signal is a weighting of the history (its newest item, its newest few, all of it, ...) propagated through an
+item-to-item table, the similarity of an item's vector to the history, or the item's decayed popularity. Each is
+standardised over the catalogue for the request, so that a weight of the recipe means the same for a person of five
+actions and of five thousand. Which signals count and how much is the recipe's choice (``recipe.py``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ CONTENT_SCALE = 5.0  # a cosine of 0.2 weighs about as much as one standard devi
 class Kernel:
     """How much each action of a history counts.
 
-    ``kind``: "all" the same each; "last" the newest ``size``; "steps" ``exp(-steps back / size)``; "days" ``exp(-age in days / size)``.
+    ``kind``: "all" the same each; "last" the newest ``size``; "steps" ``exp(-steps back / size)``; "days" ``exp(-age
+    in days / size)``.
     """
 
     kind: str
@@ -60,6 +61,7 @@ TABLE_SIGNALS: dict[str, dict[str, Kernel]] = {
         "last_3": Kernel("steps", 3),
         "last_10": Kernel("last", 10),
         "last_30": Kernel("steps", 30),
+        "hours_2": Kernel("days", 0.1),
         "days_7": Kernel("days", 7),
         "days_90": Kernel("days", 90),
     },
@@ -74,6 +76,7 @@ TABLE_SIGNALS: dict[str, dict[str, Kernel]] = {
         "last_2": Kernel("steps", 2),
         "last_5": Kernel("steps", 5),
         "last_20": Kernel("steps", 20),
+        "hours_2": Kernel("days", 0.1),
     },
 }
 LOG_TABLES = frozenset({"next", "soon"})  # counts, so their logarithm is what adds up
@@ -139,12 +142,11 @@ class Propagated:
     def top(self, column: int, k: int) -> IntVector:
         """Give the items with the ``k`` largest values of one signal, largest first."""
         values = self.value[:, column]
-        if len(values) > k:
-            chosen = np.argpartition(-values, k - 1)[:k]
-        else:
-            chosen = np.arange(len(values))
+        every = len(values) <= k
+        chosen = np.arange(len(values)) if every else np.argpartition(-values, k - 1)[:k]
         chosen = chosen[values[chosen] > self.absent[column]]
-        return self.item_idx[chosen[np.argsort(-values[chosen], kind="stable")]].astype(np.int64)
+        order = np.argsort(-values[chosen], kind="stable")
+        return np.asarray(self.item_idx[chosen[order]], dtype=np.int64)
 
 
 class SignalTables:
@@ -274,7 +276,7 @@ class Reading:
         """Give the items on which a table or trending signal is largest, largest first."""
         if name in self._popularity:
             return self._popularity[name].top(k)
-        found = self._propagated.get(name.split(".")[0])
+        found = self._propagated.get(name.partition(".")[0])
         if found is None:
             return np.zeros(0, np.int64)
         return found.top(found.names.index(name), k)

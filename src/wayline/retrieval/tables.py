@@ -1,7 +1,7 @@
 """Item-to-item tables: for each item its strongest partners, as two rectangular arrays.
 
-A table is what remains of an item-item model after keeping each item's strongest partners. Serving reads a few rows of it, so a request
-costs ``history x K`` whatever the catalogue's size, and a generation holds ``N x K x 8`` bytes.
+A table is what remains of an item-item model after keeping each item's strongest partners. Serving reads a few rows
+of it, so a request costs ``history x K`` whatever the catalogue's size, and a generation holds ``N x K x 8`` bytes.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def ease_table(matrix: sp.csr_matrix, *, partners: int = PARTNERS) -> NeighbourT
     """Fit EASE (Steck 2019) and keep each item's strongest partners, negative ones too.
 
     ``B = I - P / diag(P)`` with ``P = (X'X + lambda I)^-1``. Where users are fewer than items the inverse is taken
-    in the users' space (Woodbury), which gives the same B. Above ``EASE_MAX_ITEMS`` items only the most engaged ones get a
-    row; the others are reached through the other tables and through their vectors.
+    in the users' space (Woodbury), which gives the same B. Above ``EASE_MAX_ITEMS`` items only the most engaged ones
+    get a row; the others are reached through the other tables and through their vectors.
 
     Parameters
     ----------
@@ -159,8 +159,8 @@ def transition_table(
 ) -> NeighbourTable:
     """Count which item follows which, and keep each item's strongest followers.
 
-    A pair ``gap`` steps apart counts ``1 / gap`` forwards and ``TRANSITION_BACKWARDS / gap`` backwards; counts are divided by
-    the popularity of both ends, the follower's only to the power 0.2. Chosen, not published.
+    A pair ``gap`` steps apart counts ``1 / gap`` forwards and ``TRANSITION_BACKWARDS / gap`` backwards; counts are
+    divided by the popularity of both ends, the follower's only to the power 0.2. Chosen, not published.
 
     Parameters
     ----------
