@@ -251,7 +251,8 @@ def _unheard_of(log: LogColumns, texts: pl.DataFrame) -> BoolVector:
         | pl.col("created_ts_ms").is_not_null()
         | (pl.col("tags").list.len() > 0).fill_null(False)
     ).to_series()
-    return ~described.to_numpy() & (np.bincount(log.item_idx, minlength=log.n_items) == 0)
+    nobody_acted = np.bincount(log.item_idx, minlength=log.n_items) == 0
+    return np.asarray(~described.to_numpy() & nobody_acted)
 
 
 def _fit(
@@ -318,8 +319,8 @@ def _interests(
 def after_pause(interests: InterestSet, pause_ms: int, decay_per_day: float) -> InterestSet:
     """Fade interests that were found as of a person's newest action to a later moment.
 
-    Interests are made of the 90 days before a person's newest action, not before today: the paper's window would make a stranger of
-    everybody who has paused for three months. Importance fades through the pause all the same.
+    Interests are made of the 90 days before a person's newest action, not before today: the paper's window would make
+    a stranger of everybody who has paused for three months. Importance fades through the pause all the same.
     """
     kept = float(np.exp(-decay_per_day * pause_ms / DAY_MS))
     return replace(
@@ -329,7 +330,7 @@ def after_pause(interests: InterestSet, pause_ms: int, decay_per_day: float) -> 
     )
 
 
-INTEREST_SCHEMA = {
+INTEREST_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "user_key": pl.Int64,
     "interest_id": pl.String,
     "label": pl.String,

@@ -70,7 +70,7 @@ MAX_CURSOR = 200  # ours have about 50 characters
 SETTINGS = "wayline.toml"
 
 
-def open(  # noqa: A001 - the contract's name, used as wayline.open
+def open(
     path: str | Path,
     *,
     create: bool = False,
@@ -167,8 +167,8 @@ class Engine:
         Parameters
         ----------
         items
-            A file, a polars, pandas or Arrow table, or rows as dicts: ``item_id`` and any of title, description, category, tags,
-            image_url, created_at, hidden; other columns become attributes.
+            A file, a polars, pandas or Arrow table, or rows as dicts: ``item_id`` and any of title, description,
+            category, tags, image_url, created_at, hidden; other columns become attributes.
         mapping : mapping, optional
             ``{"item_id": "StockCode"}`` where a name cannot be guessed.
         """
@@ -193,8 +193,8 @@ class Engine:
         Parameters
         ----------
         actions
-            A file, a table, or rows as dicts: ``user_id, item_id, ts``, mostly ``action``, and any of value, surface, request_id,
-            action_id, query, board.
+            A file, a table, or rows as dicts: ``user_id, item_id, ts``, mostly ``action``, and any of value, surface,
+            request_id, action_id, query, board.
         mapping : mapping, optional
             ``{"user_id": "CustomerID"}`` where a name cannot be guessed.
         on_chunk : callable, optional
@@ -272,10 +272,14 @@ class Engine:
 
     def _generation(self, id_: str) -> Generation:
         _, m = self._generations.open(id_)
-        names = ("created_at", "position", "until", "items", "users", "actions")
         return Generation(
             id_,
-            *(int(m[n]) for n in names),
+            created_at=int(m["created_at"]),
+            position=int(m["position"]),
+            until=int(m["until"]),
+            items=int(m["items"]),
+            users=int(m["users"]),
+            actions=int(m["actions"]),
             metrics=m["metrics"],
             recipe=m["recipe"],
             seconds=m["seconds"],

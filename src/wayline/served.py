@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from wayline.builder import INTERESTS, after_pause, interest_rows, make_labeller, members_by_user
@@ -41,8 +42,8 @@ class Profile:
 class ServedGeneration:
     """Model, index, vectors and counts that belong together; a new generation is a new object.
 
-    The log's actions after the generation's position are counted into popularity as they come; a person's own history is always
-    read from the store.
+    The log's actions after the generation's position are counted into popularity as they come; a person's own history
+    is always read from the store.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ class ServedGeneration:
         self.worths = Worths(config.actions, store.action_names())
         self.position = int(self.manifest["position"])
         self._items_version = -1
-        self._hidden = self.left_out
+        self._hidden: BoolVector = self.left_out
         born_ts_ms = np.load(folder / "born_ts_ms.npy")
         self.pipeline = home_pipeline(self.index, born_ts_ms, config.retrieval)
         self.fill = fill_pipeline(popularity, born_ts_ms)
@@ -123,7 +124,7 @@ class ServedGeneration:
         self,
         user_key: IntVector,
         item_key: IntVector,
-        action_key: IntVector,
+        action_key: npt.NDArray[np.int16],
         ts_ms: IntVector,
         position: IntVector,
     ) -> None:

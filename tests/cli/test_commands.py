@@ -111,6 +111,18 @@ def test_items_are_told_from_actions_by_name_or_columns(
     assert (given.code, given.out) == (2, "")
 
 
+def test_actions_whose_time_has_an_odd_name_do_not_become_items(
+    workspace: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "clicks.csv"
+    file.write_text("visitor,sku,clicked_at\nv1,x,2024-01-01\n")
+    odd = here(capsys, "import", file, "-w", workspace)
+    assert (odd.code, odd.out) == (2, "")
+    assert "--map ts=" in odd.error_line
+    said = here(capsys, "import", file, "-w", workspace, "--map", "ts=clicked_at")
+    assert "clicks.csv (actions)" in said.out
+
+
 def test_build_says_what_it_made(shop: Path, capsys: Capture) -> None:
     made = here(capsys, "build", "-w", shop)
     assert "20 users" in made.out

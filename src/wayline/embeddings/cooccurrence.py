@@ -46,7 +46,7 @@ def item_sums(
 
 
 @numba.njit(cache=True, nogil=True)
-def strongest_pairs(  # noqa: PLR0917 (compiled functions take arrays, not objects)
+def strongest_pairs(
     items: IndexVector,
     worth: FloatVector,
     bounds: IntVector,

@@ -16,7 +16,7 @@ def near_duplicates(
     vectors: FloatMatrix,
     keys: IntVector,
     titles: Sequence[str | None],
-    support: FloatVector,
+    support: FloatVector | IntVector,
     *,
     min_cosine: float = MIN_COSINE,
 ) -> IntVector:
@@ -32,7 +32,7 @@ def near_duplicates(
     keys : int64 array, shape [N]
     titles : sequence of str or None, length N
         Compared by their letters and digits, without case.
-    support : float32 array, shape [N]
+    support : array of numbers, shape [N]
         Actions an item has had; among equals the smaller key stays.
     min_cosine : float
         Chosen, not published.

@@ -64,7 +64,7 @@ def merge(fetched: dict[str, IntVector]) -> Candidates:
     names = tuple(fetched)
     if not any(len(f) for f in fetched.values()):
         return Candidates(np.zeros(0, np.int64), np.zeros(0, np.uint32), names)
-    items = np.concatenate([f for f in fetched.values()])
+    items = np.concatenate(list(fetched.values()))
     place = np.concatenate([np.arange(len(f)) for f in fetched.values()])
     bit = np.concatenate(
         [np.full(len(f), 1 << k, np.uint32) for k, f in enumerate(fetched.values())]

@@ -1,5 +1,5 @@
-# ruff: noqa: PLR0917, PLR0915
-# (kernels take plain arrays by position, and the chain is one loop that reads top to bottom)
+# ruff: noqa: PLR0915
+# (the chain is one loop that reads top to bottom)
 # mypy: ignore-errors
 # (numba infers the types; the kernels are checked against `ward_reference` instead)
 """The compiled half of Ward clustering: a nearest-neighbour chain on a float32 Gram matrix.

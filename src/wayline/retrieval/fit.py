@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import minimize
 
 from wayline.retrieval.popularity import Popularity
@@ -172,8 +173,8 @@ def make_cases(wants: Wants, rng: np.random.Generator) -> tuple[Wants, list[Case
         times = wants.ts_ms[rows]
         late = np.flatnonzero((times > cut) & known[wants.item_idx[rows]])
         late = late[late >= MIN_HISTORY]
-        drawn = rng.choice(late, min(per_user, len(late)), replace=False)
-        before_act += [_case(wants, rows, int(j), int(times[j]) - 1) for j in drawn]
+        asked = rng.choice(late, min(per_user, len(late)), replace=False)
+        before_act += [_case(wants, rows, int(j), int(times[j]) - 1) for j in asked]
         for moment in moments:
             j = int(np.searchsorted(times, moment, side="right"))
             if MIN_HISTORY <= j < len(rows) and known[wants.item_idx[rows[j]]]:
@@ -235,7 +236,9 @@ def _where(examples: list[tuple[FloatMatrix, int, float]], keep: BoolVector) -> 
     return [example for example, kept in zip(examples, keep, strict=True) if kept]
 
 
-def _resampled_means(gain: FloatVector, seed: int, resamples: int = 1000) -> FloatVector:
+def _resampled_means(
+    gain: npt.NDArray[np.float64], seed: int, resamples: int = 1000
+) -> npt.NDArray[np.float64]:
     rng = np.random.default_rng(seed)
     return np.array([gain[rng.integers(0, len(gain), len(gain))].mean() for _ in range(resamples)])
 

@@ -4,8 +4,8 @@
 
     generations/
         current              the id in use, one line, replaced by rename
-        g000001/             one generation: its files and manifest.json with their hashes; never
-        changed .building-…/         not yet published; left by a crash, removed by the next build
+        g000001/             one generation: its files, and manifest.json with their hashes; never changed
+        .building-…/         not yet published; left by a crash, removed by the next build
 
 A crash before ``current`` is replaced leaves the old generation current, after it the new one; both
 are complete on disk by then.

@@ -104,11 +104,22 @@ def guess_kind(file: Path, mapping: dict[str, str]) -> Kind:
         guess_columns(names, kind="actions", mapping=mapping, label=file.name)
     except UnknownColumnsError as no_actions:
         try:
+            if _names_a_person(names, mapping):
+                raise
             guess_columns(names, kind="items", mapping=mapping, label=file.name)
         except UnknownColumnsError:
             raise no_actions from None
         return Kind.items
     return Kind.actions
+
+
+def _names_a_person(names: Sequence[str], mapping: dict[str, str]) -> bool:
+    """Actions whose time has an odd name must not become items without a word."""
+    from wayline.intake.columns import guess_columns
+
+    ours = {role: name for role, name in mapping.items() if role in ("user_id", "item_id")}
+    found = guess_columns(names, kind="actions", mapping=ours, needed=False)
+    return "user_id" in found.columns
 
 
 def _import_one(

@@ -1,9 +1,10 @@
 """The selector: sliding spectrum decomposition with spacing between items of one interest.
 
-Greedy: at each place the item with the largest ``score + strength * (novelty - crowding)`` is taken. *Novelty* is the length of what is left
-of an item's vector after removing its projections on the last ``WINDOW`` chosen ones (Gram-Schmidt; SSD, Huang et al., KDD 2021,
-section 4, without its volume factor, which says nothing about the candidates' order). *Crowding* is ``sum(1 / d)`` over the chosen items of
-the same interest ``d`` places back, as Pinterest's soft spacing of 2025.
+Greedy: at each place the item with the largest ``score + strength * (novelty - crowding)`` is taken. *Novelty* is the
+length of what is left of an item's vector after removing its projections on the last ``WINDOW`` chosen ones
+(Gram-Schmidt; SSD, Huang et al., KDD 2021, section 4, without its volume factor, which says nothing about the
+candidates' order). *Crowding* is ``sum(1 / d)`` over the chosen items of the same interest ``d`` places back, as
+Pinterest's soft spacing of 2025.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 
 from wayline.feed.candidates import Candidates
 from wayline.feed.query import FeedQuery
-from wayline.schema import FloatMatrix, FloatVector, IntVector
+from wayline.schema import FloatMatrix, FloatVector, IndexVector, IntVector
 
 WINDOW = 10
 POOL = 10  # times the limit: candidates that may be chosen from
@@ -48,7 +49,7 @@ class SlidingSpectrum:
 def choose(
     score: FloatVector,
     residual: FloatMatrix,
-    interest: IntVector,
+    interest: IndexVector,
     limit: int,
     strength: float,
     max_per_interest: int = 0,
@@ -67,7 +68,8 @@ def choose(
     strength : float
         Log-odds that novelty 1 is worth.
     max_per_interest : int
-        At most so many of one interest in ``WINDOW`` places in a row; 0 for no bound. Given up where nothing else is left.
+        At most so many of one interest in ``WINDOW`` places in a row; 0 for no bound. Given up where nothing else is
+        left.
 
     Returns
     -------
@@ -101,7 +103,7 @@ def choose(
     return np.array(chosen, dtype=np.int64)
 
 
-def _full(interest: IntVector, recent: IntVector, most: int) -> np.typing.NDArray[np.bool_]:
+def _full(interest: IndexVector, recent: IndexVector, most: int) -> np.typing.NDArray[np.bool_]:
     if not most:
         return np.zeros(len(interest), bool)
     names, count = np.unique(recent[: WINDOW - 1][recent[: WINDOW - 1] >= 0], return_counts=True)
