@@ -6,9 +6,10 @@ Every default stands in ``config_template.toml`` as well, which ``wayline init``
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
@@ -147,7 +148,8 @@ def load_config(
         for section, keys in layer.items():
             if not isinstance(keys, Mapping):
                 raise ConfigError(
-                    f"Got {section} = {shorten(keys)} in {source}, expected a section: write [{section}] above its keys.",
+                    f"Got {section} = {shorten(keys)} in {source}, expected a section: "
+                    f"write [{section}] above its keys.",
                     field=section,
                 )
             for key, value in keys.items():
@@ -202,6 +204,8 @@ def _section(section: str, kind: Any, keys: Mapping[str, tuple[Any, str]]) -> An
     for key, (value, source) in keys.items():
         if key == "pins" and isinstance(value, Mapping):
             pins |= {k: _number(section, k, v, source) for k, v in value.items()}
+        elif section == "recipe" and isinstance(value, Mapping):
+            pins |= {k: _number(section, k, v, source) for k, v in _dotted(key, value)}
         elif key in known and key != "pins":
             values[key] = _typed(section, key, value, source, getattr(kind(), key))
         elif section == "recipe":  # whatever else stands there pins a weight of the recipe
@@ -214,6 +218,15 @@ def _section(section: str, kind: Any, keys: Mapping[str, tuple[Any, str]]) -> An
     if section == "recipe":
         values["pins"] = pins
     return kind(**values)
+
+
+def _dotted(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Undo what TOML makes of ``trending.7d = 0.5``: a table in a table."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _dotted(f"{name}.{key}", inner)
+    else:
+        yield name, value
 
 
 def _typed(section: str, key: str, value: Any, source: str, default: Any) -> Any:
@@ -252,12 +265,7 @@ def _typed(section: str, key: str, value: Any, source: str, default: Any) -> Any
 
 
 def _number(section: str, key: str, value: Any, source: str) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or value != value
-        or abs(value) == float("inf")
-    ):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ConfigError(
             f"Got {section}.{key} = {shorten(value)} in {source}, expected a number.",
             field=f"{section}.{key}",

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from engine_shop import DAY, START, answers, ids, made_log, opened
 
-from wayline.engine import Engine
+from wayline.engine import Engine, restore
 from wayline.engine import open as open_workspace
-from wayline.engine import restore
 from wayline.errors import NotFoundError
 
 LATER = START + 60 * DAY

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from polars.exceptions import PolarsError
+
 from wayline.errors import DiskFullError
 
 UNKNOWN_ROOM = 1 << 62
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_TEXT = re.compile(
+    rf"\(os error ({errno.ENOSPC}|{errno.EDQUOT})\)|\d requested and \d+ written$"
+)
 
 
 def room_bytes(path: Path) -> int:
@@ -35,11 +42,14 @@ def disk_full(path: Path) -> DiskFullError:
 
 @contextmanager
 def full_disk_said(path: Path) -> Iterator[None]:
-    """Turn ENOSPC and EDQUOT inside the block into DiskFullError; other errors pass."""
+    """Turn ENOSPC and EDQUOT inside the block into DiskFullError; other errors pass.
+
+    polars says so only in the text of an error of its own, numpy of an array that it "992 written".
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, PolarsError) as error:
+        if getattr(error, "errno", None) in FULL or FULL_TEXT.search(str(error)):
             raise disk_full(path) from error
         raise
 
