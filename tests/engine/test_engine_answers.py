@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -332,3 +333,58 @@ def test_many_threads_ask_and_write_at_once(engine: Engine) -> None:
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(work, range(6)))
+
+
+@pytest.mark.parametrize(
+    ("stage", "method", "named"),
+    [
+        ("sources", "fetch", "source:interests"),
+        ("hydrators", "hydrate", "hydrator:signals"),
+        ("scorers", "score", "scorer:recipe"),
+        ("selector", "select", "selector"),
+    ],
+)
+def test_a_broken_stage_leaves_a_full_feed_that_names_it(
+    engine: Engine, stage: str, method: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    engine.feed("u2")
+    assert engine._served is not None
+    part = getattr(engine._served.pipeline, stage)
+    monkeypatch.setattr(type(part if stage == "selector" else part[0]), method, broken)
+    feed = engine.feed("u2", limit=25)
+    assert named in feed.degraded
+    assert len(set(ids(feed))) == len(feed.items)
+    assert len(feed.items) == 25 or len(feed.items) == 40 - len(
+        {a.item_id for a in engine.actions("u2")}
+    )
+    assert all(item.reasons and np.isfinite(item.score) for item in feed.items)
+    assert engine.counters[f"degraded:{named}"] == 1
+    assert engine.request(feed.request_id)["trace"]["degraded"] == feed.degraded
+
+
+def test_a_stage_that_breaks_for_the_first_page_only_still_explains_all(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.feed("u2")
+    assert engine._served is not None
+    hydrator = engine._served.pipeline.hydrators[0]
+    monkeypatch.setattr(
+        type(hydrator), "hydrate", _failing_once(type(hydrator).hydrate)
+    )  # the last resort behind it works
+    feed = engine.feed("u2", limit=40)
+    assert "hydrator:signals" in feed.degraded
+    assert all(item.reasons for item in feed.items)
+
+
+def _failing_once(real: Any) -> Any:
+    calls = iter([True])
+
+    def hydrate(*arguments: Any) -> Any:
+        if next(calls, False):
+            raise RuntimeError("broken on purpose")
+        return real(*arguments)
+
+    return hydrate

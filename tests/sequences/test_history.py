@@ -1,0 +1,62 @@
+"""What a person wanted, and what each action is worth."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wayline.schema import ActionColumns
+from wayline.sequences.history import UserSequence, Worths, user_sequence
+
+ROW = st.tuples(st.integers(0, 5), st.sampled_from([-1.0, 0.0, 0.2, 1.0]))
+
+
+@given(st.lists(ROW, max_size=30))
+def test_each_wanted_item_stands_once_at_its_first_time_with_its_largest_worth(
+    rows: list[tuple[int, float]],
+) -> None:
+    sequence = UserSequence(
+        np.array([item for item, _ in rows], np.int64),
+        np.arange(len(rows), dtype=np.int64) // 2,
+        np.array([worth for _, worth in rows], np.float32),
+    )
+    history = sequence.wanted()
+    expected: dict[int, list[float]] = {}
+    for n, (item, worth) in enumerate(rows):
+        if worth > 0:
+            first, most = expected.get(item, [n // 2, 0.0])
+            expected[item] = [first, max(most, worth)]
+    assert history.item_idx.tolist() == list(expected)
+    assert history.ts_ms.tolist() == [first for first, _ in expected.values()]
+    np.testing.assert_allclose(history.worth, [most for _, most in expected.values()])
+    assert (np.diff(history.ts_ms) >= 0).all()
+
+
+def test_worths_are_scaled_to_the_worthiest() -> None:
+    worths = Worths({"buy": 4.0, "view": 1.0, "return": -2.0}, ["view", "return", "lick", "buy"])
+    assert worths.of(np.array([1, 2, 3, 4])).tolist() == [0.25, -0.5, 0.0, 1.0]
+    assert worths.unknown == ["lick"]
+    assert worths.of(np.array([5, 0])).tolist() == [0.0, 0.0]  # a name that came later, and none
+    assert len(worths) == 4
+
+
+def test_without_settings_everything_is_wanted() -> None:
+    worths = Worths({}, ["a", "b"])
+    assert worths.of(np.array([1, 2])).tolist() == [1.0, 1.0]
+    assert worths.unknown == []
+
+
+def test_a_sequence_turns_what_the_store_gives_around() -> None:
+    actions = ActionColumns(
+        position=np.array([3, 1]),
+        user_key=np.array([1, 1]),
+        item_key=np.array([9, 4]),
+        action_key=np.array([1, 2], np.int16),
+        ts_ms=np.array([20, 10]),
+        value=np.zeros(2, np.float32),
+    )
+    sequence = user_sequence(actions, Worths({"buy": 1.0, "return": -1.0}, ["buy", "return"]))
+    assert sequence.item_idx.tolist() == [3, 8]
+    assert sequence.ts_ms.tolist() == [10, 20]
+    assert sequence.worth.tolist() == [-1.0, 1.0]
