@@ -34,6 +34,7 @@ from wayline.storage.usearch_index import UsearchIndex
 Progress = Callable[[str, float], None]
 KEPT_GENERATIONS = 5
 INTERESTS = "interests.parquet"
+HEARD = "heard.npy"  # only of a build with `until`
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +139,17 @@ def build_generation(
     with watch.step("read the log"):
         worths = Worths(config.actions, store.action_names())
         log = read_log(store, worths, until_ts_ms)
-        wants = log.wants()
         texts = _texts(store, log.n_items)
+        heard = None if until_ts_ms is None else ~_unheard_of(log, texts)
+        wants = replace(log.wants(), heard=heard)
     support = np.bincount(wants.item_idx, minlength=log.n_items)
     with watch.step("embed the items") as share:
         found = _embed(texts, wants, config, cache, share)
     with watch.step("index them"):
         hidden = texts["hidden"].to_numpy()
         left_out = _left_out(found, texts, support, hidden)
-        if until_ts_ms is not None:
-            left_out |= _unheard_of(log, texts)
+        if heard is not None:
+            left_out |= ~heard
         indexed = np.flatnonzero(found.usable & ~left_out & ~hidden)
         index = UsearchIndex.build(indexed, found.vectors[indexed])
     with watch.step("count what goes with what"):
@@ -164,6 +166,8 @@ def build_generation(
         np.save(folder / "vectors.int8.npy", quantise(found.vectors))
         np.save(folder / "usable.npy", found.usable)
         np.save(folder / "left_out.npy", left_out)
+        if heard is not None:
+            np.save(folder / HEARD, heard)
         np.save(folder / "born_ts_ms.npy", _born(texts, wants))
         np.save(folder / "want_ts_ms.npy", wants.ts_ms)
         np.save(folder / "want_item_idx.npy", wants.item_idx.astype(np.int32))
@@ -295,6 +299,7 @@ def _interests(
     offsets = np.append(np.searchsorted(log.user_idx[order], users), len(order))
     item_idx = np.where(found.usable[log.item_idx], log.item_idx, -1)[order]
     ids = store.user_ids(users + 1)
+    item_ids = store.item_ids(np.arange(log.n_items) + 1)
     rows: list[dict[str, Any]] = []
     ts_ms = log.ts_ms[order]
     pause_ms = log.until - np.maximum.reduceat(ts_ms, offsets[:-1])
@@ -308,9 +313,9 @@ def _interests(
             last_ts_ms=shifted.last_ts_ms - pause_ms[n],
         )
         if user_id:
-            rows += interest_rows(
-                int(user) + 1, user_id, interests, old.get(int(user) + 1, []), labeller
-            )
+            medoid_ids = [item_ids[m] for m in interests.medoid_item_idx.tolist()]
+            mine = old.get(int(user) + 1, [])
+            rows += interest_rows(int(user) + 1, user_id, interests, mine, labeller, medoid_ids)
         if n % 500 == 0:
             share(n / len(users))
     return pl.DataFrame(rows, schema=INTEREST_SCHEMA)
@@ -347,14 +352,19 @@ def interest_rows(
     interests: InterestSet,
     old: list[tuple[str, set[int]]],
     labeller: Labeller,
+    medoid_ids: list[str],
 ) -> list[dict[str, Any]]:
-    """Give one person's interests as rows, with ids that continue the old ones."""
+    """Give one person's interests as rows, with ids that continue the old ones.
+
+    A new interest is named by its medoid's id, not its key, so that one log gives the same names in whatever order it
+    was imported.
+    """
     members = [interests.members(q) for q in range(len(interests))]
     medoids = interests.medoid_item_idx.tolist()
     ids = match_ids(
         user_id,
         old,
-        [(m + 1, set((i + 1).tolist())) for m, i in zip(medoids, members, strict=True)],
+        [(m, set((i + 1).tolist())) for m, i in zip(medoid_ids, members, strict=True)],
     )
     labels = labeller.label_all(
         members, [interests.weights(q) for q in range(len(interests))], medoids

@@ -13,7 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from wayline.builder import INTERESTS, after_pause, interest_rows, make_labeller, members_by_user
+from wayline.builder import (
+    HEARD,
+    INTERESTS,
+    after_pause,
+    interest_rows,
+    make_labeller,
+    members_by_user,
+)
 from wayline.config import Config
 from wayline.feed.home import fill_pipeline, home_pipeline
 from wayline.interests.interests import InterestSet, find_interests
@@ -60,20 +67,23 @@ class ServedGeneration:
         self._lock = threading.Lock()
         self._profiles: OrderedDict[tuple[int, int, int], Profile] = OrderedDict()
         folder = self.path
-        self.vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+        # A plain array over the mapped pages: numpy pays for its memmap class at every index.
+        self.vectors = np.asarray(np.load(folder / "vectors.npy", mmap_mode="r"))
         self.usable: BoolVector = np.load(folder / "usable.npy")
         self.left_out: BoolVector = np.load(folder / "left_out.npy")
         self.index = UsearchIndex.view(folder / "index.usearch")
         # Pins are read from the settings of now: changing one needs no build.
         self.recipe = Recipe.load(folder / "recipe.json").pinned(config.recipe.pins)
+        heard = np.load(folder / HEARD) if (folder / HEARD).exists() else None
         popularity = Popularity(
             np.load(folder / "want_ts_ms.npy"),
             np.load(folder / "want_item_idx.npy"),
             len(self.usable),
             HALF_LIVES_DAYS,
+            heard,
         )
         tables = {name: NeighbourTable.view(folder, name) for name in TABLE_SIGNALS}
-        self.tables = SignalTables(tables, self.vectors, popularity)
+        self.tables = SignalTables(tables, self.vectors, popularity, heard)
         self.worths = Worths(config.actions, store.action_names())
         self.position = int(self.manifest["position"])
         self._items_version = -1
@@ -198,7 +208,8 @@ class ServedGeneration:
             config=self._config.interests,
         )
         old = self._old_members.get(user_key, [])
-        named = interest_rows(user_key, user_id, interests, old, self._labeller)
+        medoid_ids = self._store.item_ids(interests.medoid_item_idx + 1)
+        named = interest_rows(user_key, user_id, interests, old, self._labeller, medoid_ids)
         return Profile(
             interests, [row["interest_id"] for row in named], [row["label"] for row in named]
         )

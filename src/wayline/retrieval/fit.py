@@ -53,6 +53,8 @@ class Wants:
     user_idx, item_idx, ts_ms : int64 arrays, shape [M]
     worth : float32 array, shape [M], above 0
     n_users, n_items : int
+    heard : bool array, shape [N], optional
+        Items that are known at all; the others have a position only because of actions left out.
     """
 
     user_idx: IntVector
@@ -61,6 +63,7 @@ class Wants:
     worth: FloatVector
     n_users: int
     n_items: int
+    heard: BoolVector | None = None
 
     def __len__(self) -> int:
         return len(self.item_idx)
@@ -69,7 +72,7 @@ class Wants:
         """Give a part of them, in the same order."""
         return Wants(
             self.user_idx[keep], self.item_idx[keep], self.ts_ms[keep], self.worth[keep],
-            self.n_users, self.n_items,
+            self.n_users, self.n_items, self.heard,
         )  # fmt: skip
 
     def by_user(self) -> tuple[IntVector, IntVector]:
@@ -130,8 +133,10 @@ def fit_recipe(
     report: dict[str, object] = {}
     if not cases:
         return Recipe(weights, report={"decided": "plain", "why": "no cases"})
-    popularity = Popularity(wants.ts_ms, wants.item_idx, wants.n_items, HALF_LIVES_DAYS)
-    tables = SignalTables(count_tables(past), past_vectors(past), popularity)
+    popularity = Popularity(
+        wants.ts_ms, wants.item_idx, wants.n_items, HALF_LIVES_DAYS, wants.heard
+    )
+    tables = SignalTables(count_tables(past), past_vectors(past), popularity, wants.heard)
     progress(0.4)
     by_regime: dict[str, list[tuple[FloatMatrix, int, float]]] = {}
     for done, case in enumerate(sorted(cases, key=lambda c: c.at_ts_ms)):

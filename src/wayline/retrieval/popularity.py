@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wayline.clock import DAY_MS
-from wayline.schema import FloatVector, IntVector
+from wayline.schema import BoolVector, FloatVector, IntVector
 
 CHECKPOINT_BYTES = 64 << 20  # memory for saved states, shared by all half-lives
 FLOOR = 1e-2  # one action 6.6 half-lives ago
@@ -77,6 +77,8 @@ class Popularity:
     n_items : int
         N; grows by itself when ``add`` brings later positions.
     half_lives_days : tuple of float
+    heard : bool array, shape [N], optional
+        Items that were there when counting began, which counts are standardised over; all N if not given.
     """
 
     def __init__(
@@ -85,7 +87,9 @@ class Popularity:
         item_idx: IntVector,
         n_items: int,
         half_lives_days: tuple[float, ...],
+        heard: BoolVector | None = None,
     ) -> None:
+        self._heard = heard
         self.half_lives_days = half_lives_days
         self._ts_ms, self._item_idx = np.array(ts_ms, np.int64), np.array(item_idx, np.int32)
         self._length = len(ts_ms)  # the arrays have room behind it, so that appending is O(1)
@@ -94,6 +98,7 @@ class Popularity:
         self._views: OrderedDict[tuple[int, float], PopularityView] = OrderedDict()
         self._saved: dict[float, list[_State]] = {h: [] for h in half_lives_days}
         self._newest: dict[float, _State] = {}
+        self._best: dict[tuple[float, int], dict[int, IntVector]] = {}
 
     @property
     def n_items(self) -> int:
@@ -115,6 +120,7 @@ class Popularity:
                 if newest is not None and newest.ts_ms >= oldest:
                     del self._newest[half_life]
             self._views.clear()
+            self._best.clear()
 
     def _reserve(self, length: int) -> None:
         if length > len(self._ts_ms):
@@ -154,7 +160,8 @@ class Popularity:
             self._saved[half_life_days].append(state)
         state = self._newest[half_life_days] = self._advance(state, end, at_ts_ms, half_life_days)
         count = state.count.astype(np.float32)
-        logs = np.log(count[: self._catalogue] + FLOOR)
+        standing = count[: self._catalogue]
+        logs = np.log((standing if self._heard is None else standing[self._heard]) + FLOOR)
         return PopularityView(count, float(logs.mean()), float(logs.std()) + 1e-9)
 
     def _nearest(self, end: int, at_ts_ms: int, half_life_days: float) -> _State:

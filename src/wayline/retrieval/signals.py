@@ -17,7 +17,7 @@ from wayline.clock import DAY_MS
 from wayline.retrieval.kernels import gather, propagate
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.tables import NeighbourTable
-from wayline.schema import FloatMatrix, FloatVector, IndexVector, IntVector
+from wayline.schema import BoolVector, FloatMatrix, FloatVector, IndexVector, IntVector
 from wayline.sequences.history import History
 
 HALF_LIVES_DAYS = (0.05, 0.5, 2.0, 7.0, 30.0, 180.0)
@@ -159,6 +159,9 @@ class SignalTables:
     vectors : float32 array, shape [N, D], or None
         Unit vectors; rows of items without one are zero.
     popularity : Popularity
+    heard : bool array, shape [N], optional
+        Items that sums are standardised over: not those that have a position only because of later actions. All if
+        not given.
     """
 
     def __init__(
@@ -166,7 +169,9 @@ class SignalTables:
         tables: dict[str, NeighbourTable],
         vectors: FloatMatrix | None,
         popularity: Popularity,
+        heard: BoolVector | None = None,
     ) -> None:
+        self._n_heard = None if heard is None else int(heard.sum())
         self.tables = tables
         self.vectors = vectors
         self.popularity = popularity
@@ -191,7 +196,9 @@ class SignalTables:
         )  # fmt: skip
         items = np.sort(touched[:count])
         values = gather(sums, mark, stamp, items.astype(np.int64))
-        return Propagated(names, items, *standardise(values, len(found), table in LOG_TABLES))
+        return Propagated(
+            names, items, *standardise(values, self._n_heard or len(found), table in LOG_TABLES)
+        )
 
     def content(self, name: str, history: History, at: int) -> FloatVector:
         """Give the history's vector under a kernel, shape [D]; zero if nothing in it has a vector."""
