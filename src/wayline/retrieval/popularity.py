@@ -47,7 +47,10 @@ class PopularityView:
     def top(self, k: int) -> IntVector:
         """Give the positions of the ``k`` largest counts above 0, largest first, ties by position."""
         k = min(k, len(self.count))
-        chosen = np.argpartition(-self.count, k - 1)[:k] if k < len(self.count) else np.arange(k)
+        least = np.partition(self.count, -k)[-k] if k else np.inf
+        equal = np.flatnonzero(self.count == least)  # of those at the border the first by position
+        above = np.flatnonzero(self.count > least)
+        chosen = np.concatenate([above, equal[: k - len(above)]])
         chosen = chosen[self.count[chosen] > 0]
         return np.asarray(chosen[np.lexsort((chosen, -self.count[chosen]))], dtype=np.int64)
 
