@@ -157,8 +157,7 @@ def build_generation(
     with watch.step("fit the recipe") as share:
         recipe = _fit(wants, texts, config, cache, share)
     with watch.step("find interests") as share:
-        labeller = make_labeller(texts)
-        interests = _interests(store, log, found, config, generations, labeller, share)
+        interests = _interests(store, log, found, config, generations, share)
     with watch.step("publish"), generations.begin() as writer:
         folder = writer.path
         index.save(folder / "index.usearch")
@@ -289,7 +288,6 @@ def _interests(
     found: Embeddings,
     config: Config,
     generations: Generations,
-    labeller: Labeller,
     share: Callable[[float], None],
 ) -> pl.DataFrame:
     """Cluster everybody and carry the ids of the generation before over."""
@@ -315,7 +313,8 @@ def _interests(
         if user_id:
             medoid_ids = [item_ids[m] for m in interests.medoid_item_idx.tolist()]
             mine = old.get(int(user) + 1, [])
-            rows += interest_rows(int(user) + 1, user_id, interests, mine, labeller, medoid_ids)
+            own = interest_ids(user_id, interests, medoid_ids, mine)
+            rows += _rows(int(user) + 1, own, interests)
         if n % 500 == 0:
             share(n / len(users))
     return pl.DataFrame(rows, schema=INTEREST_SCHEMA)
@@ -338,7 +337,6 @@ def after_pause(interests: InterestSet, pause_ms: int, decay_per_day: float) -> 
 INTEREST_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "user_key": pl.Int64,
     "interest_id": pl.String,
-    "label": pl.String,
     "medoid_item_key": pl.Int64,
     "importance": pl.Float64,
     "last_ts_ms": pl.Int64,
@@ -346,38 +344,28 @@ INTEREST_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
-def interest_rows(
-    user_key: int,
-    user_id: str,
-    interests: InterestSet,
-    old: list[tuple[str, set[int]]],
-    labeller: Labeller,
-    medoid_ids: list[str],
-) -> list[dict[str, Any]]:
-    """Give one person's interests as rows, with ids that continue the old ones.
+def interest_ids(
+    user_id: str, interests: InterestSet, medoid_ids: list[str], old: list[tuple[str, set[int]]]
+) -> list[str]:
+    """Give one person's interests ids that continue the old ones.
 
     A new interest is named by its medoid's id, not its key, so that one log gives the same names in whatever order it
     was imported.
     """
-    members = [interests.members(q) for q in range(len(interests))]
-    medoids = interests.medoid_item_idx.tolist()
-    ids = match_ids(
-        user_id,
-        old,
-        [(m, set((i + 1).tolist())) for m, i in zip(medoid_ids, members, strict=True)],
-    )
-    labels = labeller.label_all(
-        members, [interests.weights(q) for q in range(len(interests))], medoids
-    )
+    members = [set((interests.members(q) + 1).tolist()) for q in range(len(interests))]
+    return match_ids(user_id, old, list(zip(medoid_ids, members, strict=True)))
+
+
+def _rows(user_key: int, ids: list[str], interests: InterestSet) -> list[dict[str, Any]]:
+    """One person's rows; what an interest is called is found when somebody reads it, from its members."""
     return [
         {
             "user_key": user_key,
             "interest_id": ids[q],
-            "label": labels[q],
-            "medoid_item_key": medoids[q] + 1,
+            "medoid_item_key": int(interests.medoid_item_idx[q]) + 1,
             "importance": float(interests.importance[q]),
             "last_ts_ms": int(interests.last_ts_ms[q]),
-            "member_item_keys": (members[q] + 1).tolist(),
+            "member_item_keys": (interests.members(q) + 1).tolist(),
         }
         for q in range(len(interests))
     ]

@@ -17,7 +17,7 @@ from wayline.builder import (
     HEARD,
     INTERESTS,
     after_pause,
-    interest_rows,
+    interest_ids,
     make_labeller,
     members_by_user,
 )
@@ -209,7 +209,11 @@ class ServedGeneration:
         )
         old = self._old_members.get(user_key, [])
         medoid_ids = self._store.item_ids(interests.medoid_item_idx + 1)
-        named = interest_rows(user_key, user_id, interests, old, self._labeller, medoid_ids)
-        return Profile(
-            interests, [row["interest_id"] for row in named], [row["label"] for row in named]
+        ids = interest_ids(user_id, interests, medoid_ids, old)
+        every = range(len(interests))
+        labels = self._labeller.label_all(
+            [interests.members(q) for q in every],
+            [interests.weights(q) for q in every],
+            interests.medoid_item_idx.tolist(),
         )
+        return Profile(interests, ids, labels)

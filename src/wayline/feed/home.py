@@ -56,9 +56,10 @@ def home_pipeline(
             Trending(config.per_source // 2),
             Fresh(born_ts_ms, FRESH),
         ],
-        hydrators=[Signals(), NearestInterest()],
+        hydrators=[Signals()],
         filters=[NotHidden(), NotDisliked(), NotSeen(), NotShown()],
         scorers=[RecipeBlend()],
+        late_hydrators=[NearestInterest()],
         selector=SlidingSpectrum(),
     )
 
@@ -67,8 +68,9 @@ def fill_pipeline(popularity: Popularity, born_ts_ms: IntVector) -> Pipeline[Fee
     """Wire the last resort, asked for the places that the home pipeline left empty."""
     return Pipeline(
         sources=[Everything(popularity, born_ts_ms)],
-        hydrators=[Signals(), NearestInterest()],
+        hydrators=[Signals()],
         filters=[NotHidden(), NotDisliked(), NotSeen(), NotShown()],
         scorers=[RecipeBlend()],
+        late_hydrators=[NearestInterest()],
         selector=SlidingSpectrum(),
     )

@@ -96,6 +96,7 @@ class Trace:
 class Pipeline(Generic[Q]):
     """The stages of one kind of answer, in order.
 
+    ``late_hydrators`` fill what only the selection reads, for the best candidates alone: ``shortlist`` times the limit.
     ``source_budget_ms``: once this much has passed, sources not yet asked are left out and named in the trace.
     """
 
@@ -104,6 +105,8 @@ class Pipeline(Generic[Q]):
     filters: Sequence[Filter[Q]]
     scorers: Sequence[Scorer[Q]]
     selector: Selector[Q]
+    late_hydrators: Sequence[Hydrator[Q]] = ()
+    shortlist: int = 10
     source_budget_ms: float = 500.0
 
     def run(self, query: Q) -> tuple[Candidates, Trace]:
@@ -111,13 +114,7 @@ class Pipeline(Generic[Q]):
         trace = Trace()
         candidates = self._timed(trace, "sources", lambda: self._fetch(query, trace))
         candidates = self._timed(trace, "filters", lambda: self._filter(query, candidates, trace))
-        for hydrator in self.hydrators:
-            try:
-                candidates = self._timed(
-                    trace, hydrator.name, lambda h=hydrator, c=candidates: h.hydrate(query, c)
-                )
-            except Exception as error:  # one column less
-                trace.fail(f"hydrator:{hydrator.name}", error)
+        candidates = self._hydrate(self.hydrators, query, candidates, trace)
         candidates = _filled(candidates)
         for scorer in self.scorers:
             try:
@@ -129,10 +126,25 @@ class Pipeline(Generic[Q]):
                 candidates = _in_retrieval_order(candidates)
                 break
         candidates = _sink_what_has_no_score(candidates, trace)
+        most = max(self.shortlist * getattr(query, "limit", 20), 50)
+        candidates = candidates.take(np.argsort(-candidates.score, kind="stable")[:most])
+        candidates = self._hydrate(self.late_hydrators, query, candidates, trace)
         chosen = self._timed(
             trace, self.selector.name, lambda: self._select(query, candidates, trace)
         )
         return candidates.take(chosen), trace
+
+    def _hydrate(
+        self, hydrators: Sequence[Hydrator[Q]], query: Q, candidates: Candidates, trace: Trace
+    ) -> Candidates:
+        for hydrator in hydrators:
+            try:
+                candidates = self._timed(
+                    trace, hydrator.name, lambda h=hydrator, c=candidates: h.hydrate(query, c)
+                )
+            except Exception as error:  # one column less
+                trace.fail(f"hydrator:{hydrator.name}", error)
+        return candidates
 
     def _fetch(self, query: Q, trace: Trace) -> Candidates:
         began = time.perf_counter()

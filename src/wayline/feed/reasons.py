@@ -7,9 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from wayline.feed.candidates import Candidates
+from wayline.feed.kernels import evidence
 from wayline.feed.query import FeedQuery
 from wayline.retrieval.signals import TABLE_SIGNALS, TRENDING_SIGNALS, SignalTables
-from wayline.schema import Reason
+from wayline.retrieval.tables import NeighbourTable
+from wayline.schema import FloatVector, IntVector, Reason
 
 EVIDENCE = 3  # actions named per reason
 NEWEST = 300  # actions looked through for evidence
@@ -39,11 +41,11 @@ def explain(
     interest_names : (ids, labels)
         Of the person's interests, shape [Q] each.
     """
-    evidence = _evidence(query, candidates, tables)
-    names = item_names(sorted({i for found in evidence for items in found.values() for i in items}))
+    why = _evidence(query, candidates, tables)
+    names = item_names(sorted({i for found in why for items in found.values() for i in items}))
     out = []
     for row in range(len(candidates)):
-        reasons = _signal_reasons(query, candidates, row, evidence[row], names)
+        reasons = _signal_reasons(query, candidates, row, why[row], names)
         out.append(_with_interest(reasons, candidates, row, interest_names))
     return out
 
@@ -67,14 +69,14 @@ def _evidence(
         heaviest = max(used, key=weights.__getitem__)
         kernel = TABLE_SIGNALS[name][heaviest.split(".")[1]]
         share = kernel.weigh(query.history, query.at_ts_ms)[rows]
-        partner, weight = table.partner_idx[history], table.weight[history]  # [H, K]
-        for row, item in enumerate(candidates.item_idx.tolist()):
-            at, column = np.nonzero(partner == item)
-            strength = weight[at, column] * (share[at] + 1e-6)
-            order = np.argsort(-strength, kind="stable")[:EVIDENCE]
-            best = at[order[strength[order] > 0]]  # an item that speaks against it is no reason
-            if len(best):
-                out[row][name] = history[best].tolist()
+        wanted = np.sort(candidates.item_idx)
+        found = evidence(
+            table.partner_idx, table.weight, history, share + np.float32(1e-6), wanted, EVIDENCE
+        )
+        for row, at in enumerate(np.searchsorted(wanted, candidates.item_idx).tolist()):
+            items = [item for item in found[at].tolist() if item >= 0]
+            if items:
+                out[row][name] = items
     return out
 
 
@@ -130,3 +132,13 @@ def _with_interest(
 
 def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def evidence_reference(
+    table: NeighbourTable, history: IntVector, share: FloatVector, item: int, most: int
+) -> list[int]:
+    """Give the history items that lead to one item, the strongest first: the readable twin of ``kernels.evidence``."""
+    at, column = np.nonzero(table.partner_idx[history] == item)
+    strength = table.weight[history][at, column] * share[at]
+    best = np.argsort(-strength, kind="stable")
+    return [int(history[at[k]]) for k in best if strength[k] > 0][:most]

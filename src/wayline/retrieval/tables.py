@@ -51,8 +51,8 @@ class NeighbourTable:
     def view(cls, folder: Path, name: str) -> NeighbourTable:
         """Map a saved table without reading it."""
         return cls(
-            np.load(folder / f"{name}.partner_idx.npy", mmap_mode="r"),
-            np.load(folder / f"{name}.weight.npy", mmap_mode="r"),
+            np.asarray(np.load(folder / f"{name}.partner_idx.npy", mmap_mode="r")),
+            np.asarray(np.load(folder / f"{name}.weight.npy", mmap_mode="r")),
         )
 
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 import numpy as np
 
 from wayline.feed.candidates import Candidates
+from wayline.feed.kernels import choose_fast
 from wayline.feed.query import FeedQuery
 from wayline.schema import FloatMatrix, FloatVector, IndexVector, IntVector
 
 WINDOW = 10
-POOL = 10  # times the limit: candidates that may be chosen from
 STRENGTH = 2.0  # log-odds that full novelty is worth at diversity 1
 
 
@@ -28,22 +28,22 @@ class SlidingSpectrum:
     def select(self, query: FeedQuery, candidates: Candidates) -> IntVector:
         """Give rows in the order shown, shape [at most limit]."""
         order = np.argsort(-candidates.score, kind="stable")
-        pool = order[: max(POOL * query.limit, 50)]
-        limit = min(query.limit, len(pool))
+        limit = min(query.limit, len(order))
         if query.diversity <= 0 and not query.max_per_interest:
-            return pool[:limit]
-        residual = np.zeros((len(pool), query.vectors.shape[1]), np.float32)
-        known = candidates.item_idx[pool] < len(query.vectors)
-        residual[known] = query.vectors[candidates.item_idx[pool][known]]
-        chosen = choose(
-            candidates.score[pool].astype(np.float32),
+            return order[:limit]
+        residual = np.zeros((len(order), query.vectors.shape[1]), np.float32)
+        known = candidates.item_idx[order] < len(query.vectors)
+        residual[known] = query.vectors[candidates.item_idx[order][known]]
+        chosen = choose_fast(
+            candidates.score[order].astype(np.float32),
             residual,
-            candidates.interest[pool],
+            candidates.interest[order],
             limit,
             STRENGTH * query.diversity,
             query.max_per_interest,
+            WINDOW,
         )
-        return pool[chosen]
+        return order[chosen]
 
 
 def choose(
@@ -54,7 +54,7 @@ def choose(
     strength: float,
     max_per_interest: int = 0,
 ) -> IntVector:
-    """Run the greedy choice; see the module.
+    """Run the greedy choice; see the module. The readable twin of ``kernels.choose_fast``.
 
     Parameters
     ----------

@@ -1,0 +1,134 @@
+"""The two loops of a feed request that numpy is slow at: the greedy choice, and looking up why.
+
+Their readable twins are ``selectors.ssd.choose`` and ``reasons.evidence_reference``; tests hold each pair together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from wayline.schema import FloatMatrix, FloatVector, IndexVector, IntVector
+
+
+@njit(cache=True, nogil=True)
+def _remove(residual: FloatMatrix, row: int) -> None:
+    """Remove the direction of one row from every row, in place."""
+    length = np.float32(0)
+    for d in range(residual.shape[1]):
+        length += residual[row, d] * residual[row, d]
+    length = np.sqrt(length)
+    if length < 1e-6:
+        return
+    direction = residual[row] / length
+    for p in range(residual.shape[0]):
+        along = np.float32(0)
+        for d in range(residual.shape[1]):
+            along += residual[p, d] * direction[d]
+        for d in range(residual.shape[1]):
+            residual[p, d] -= along * direction[d]
+
+
+@njit(cache=True, nogil=True)
+def choose_fast(
+    score: FloatVector,
+    vectors: FloatMatrix,
+    interest: IndexVector,
+    limit: int,
+    strength: float,
+    max_per_interest: int,
+    window: int,
+) -> IntVector:
+    """Do what ``selectors.ssd.choose`` does, with the same arguments; ``vectors`` is left as it is."""
+    n, dim = vectors.shape
+    residual = vectors.copy()
+    chosen = np.empty(limit, np.int64)
+    free = np.ones(n, np.bool_)
+    held = 0  # chosen rows whose directions are out of the residual
+    for place in range(limit):
+        best, best_any = -1, -1
+        top, top_any = -np.inf, -np.inf
+        for p in range(n):
+            if not free[p]:
+                continue
+            left = np.float32(0)
+            for d in range(dim):
+                left += residual[p, d] * residual[p, d]
+            value = score[p] + strength * np.sqrt(left)
+            same = 0
+            if interest[p] >= 0:
+                for back in range(1, min(place, window) + 1):
+                    if interest[chosen[place - back]] == interest[p]:
+                        value -= strength / back
+                        if back < window:
+                            same += 1
+            if best_any < 0 or value > top_any:
+                best_any, top_any = p, value
+            full = max_per_interest > 0 and same >= max_per_interest
+            if not full and (best < 0 or value > top):
+                best, top = p, value
+        if best < 0:
+            best = best_any
+        chosen[place] = best
+        free[best] = False
+        if held == window:
+            residual[:] = vectors
+            for earlier in range(place - window + 1, place):
+                _remove(residual, chosen[earlier])
+            held = window - 1
+        _remove(residual, best)
+        held += 1
+    return chosen
+
+
+@njit(cache=True, nogil=True)
+def evidence(
+    partner_idx: IndexVector,
+    weight: FloatMatrix,
+    history: IntVector,
+    share: FloatVector,
+    wanted: IntVector,
+    most: int,
+) -> IntVector:
+    """Find, for each wanted item, the history items that lead to it most strongly.
+
+    Parameters
+    ----------
+    partner_idx, weight : arrays, shape [N, K]
+        A neighbour table.
+    history : int64 array, shape [H]
+    share : float32 array, shape [H]
+        How much each counts.
+    wanted : int64 array, shape [R], ascending, each once
+    most : int
+
+    Returns
+    -------
+    int64 array, shape [R, most]
+        History items, the strongest first; -1 where there are fewer.
+    """
+    found = np.full((len(wanted), most), -1, np.int64)
+    strength = np.zeros((len(wanted), most), np.float64)
+    if len(wanted) == 0:
+        return found
+    for h in range(len(history)):
+        row = history[h]
+        for k in range(partner_idx.shape[1]):
+            partner = partner_idx[row, k]
+            if partner < 0:
+                break
+            at = np.searchsorted(wanted, partner)
+            if at == len(wanted) or wanted[at] != partner:
+                continue
+            value = weight[row, k] * share[h]
+            place = most
+            while place > 0 and value > strength[at, place - 1]:
+                place -= 1
+            if place == most:
+                continue
+            for later in range(most - 1, place, -1):
+                found[at, later] = found[at, later - 1]
+                strength[at, later] = strength[at, later - 1]
+            found[at, place] = row
+            strength[at, place] = value
+    return found
