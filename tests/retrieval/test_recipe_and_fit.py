@@ -80,7 +80,7 @@ def test_where_the_next_item_follows_the_last_the_fit_finds_it() -> None:
     recipe = fit_recipe(made_wants(chained=0.8), lambda _: None)
     report = recipe.report["visit"]
     assert report["decided"] == "fitted", report
-    assert report["gain_90"][0] > 0
+    assert report["gain_68"][0] > 0
     order = sum(
         w for n, w in recipe.weights["visit"].items() if n.split(".")[0] in ("next", "soon")
     )

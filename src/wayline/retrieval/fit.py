@@ -39,8 +39,10 @@ MIN_HISTORY = 3
 MIN_CASES = 60  # a regime with fewer keeps the plain weights
 MAX_CASES = 700  # between visits; twice as many just before an action
 MOMENTS = 10
+POSITIONS_BELOW_MS = 100_000_000  # as in wayline.clock: smaller numbers are places in a sequence
 CANDIDATES_PER_SIGNAL = 30
 RIDGE = 0.1  # pull towards the plain weights
+ONE_ERROR = (0.16, 0.84)  # of the resampled gain: one standard error either way
 SURPRISE = 1e-2  # a chance that an action is beyond any of the signals
 
 
@@ -162,6 +164,8 @@ def make_cases(wants: Wants, rng: np.random.Generator) -> tuple[Wants, list[Case
     """
     if len(wants) < 2 * MIN_CASES:
         return wants, []
+    if int(wants.ts_ms.max()) < POSITIONS_BELOW_MS:
+        return _last_of_each_person(wants, rng)
     late_part = int(len(wants) * (1 - HELD_BACK))
     cut = int(wants.ts_ms[late_part])
     past = wants.where(wants.ts_ms <= cut)
@@ -188,6 +192,21 @@ def make_cases(wants: Wants, rng: np.random.Generator) -> tuple[Wants, list[Case
         *(before_act[k] for k in rng.permutation(len(before_act))[: 2 * MAX_CASES]),
         *(between[k] for k in rng.permutation(len(between))[:MAX_CASES]),
     ]
+
+
+def _last_of_each_person(wants: Wants, rng: np.random.Generator) -> tuple[Wants, list[Case]]:
+    """Hold back the last item of each person, where the log has places in a sequence instead of times."""
+    order, begin = wants.by_user()
+    held = np.zeros(len(wants), bool)
+    cases: list[Case] = []
+    for user in rng.permutation(wants.n_users):
+        rows = order[begin[user] : begin[user + 1]]
+        if len(rows) > MIN_HISTORY and len(cases) < 2 * MAX_CASES:
+            held[rows[-1]] = True
+            cases.append(_case(wants, rows, len(rows) - 1, int(wants.ts_ms[rows[-1]])))
+    past = wants.where(~held)
+    known = np.bincount(past.item_idx, minlength=wants.n_items) > 0
+    return past, [case for case in cases if known[case.target_idx]]
 
 
 def _case(wants: Wants, rows: IntVector, j: int, at_ts_ms: int) -> Case:
@@ -224,11 +243,11 @@ def decide(
         weights = fit_weights(Examples.of(_where(examples, fitted_on)), start)
         rest = Examples.of(_where(examples, ~fitted_on))
         gain[~fitted_on] = rest.ndcg(weights) - rest.ndcg(start)
-    low, high = np.quantile(_resampled_means(gain, seed), [0.05, 0.95])
+    low, high = np.quantile(_resampled_means(gain, seed), ONE_ERROR)
     report |= {
         "plain_ndcg_at_10": round(float(every.ndcg(start).mean()), 4),
         "gain_ndcg_at_10": round(float(gain.mean()), 4),
-        "gain_90": [round(float(low), 4), round(float(high), 4)],
+        "gain_68": [round(float(low), 4), round(float(high), 4)],
     }
     if low <= 0:
         return plain, report | {"decided": "plain", "why": "the gain could be noise"}
