@@ -61,7 +61,7 @@ def test_many_clients_at_once_lose_nothing_and_read_their_own_writes(
         assert "wayline_actions 240.0" in client.get("/metrics").text.splitlines()
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_read(start_server: StartServer) -> None:
+def test_a_body_over_the_limit_is_refused_and_not_kept(start_server: StartServer) -> None:
     server = start_server(WAYLINE_SERVER__MAX_BODY_MB="1")
 
     def endless() -> Iterator[bytes]:

@@ -39,8 +39,8 @@ PLAIN: dict[str, dict[str, float]] = {
         "soon.last_20": 0.1,
         "content.last_5": 0.2,
         "content.all": 0.2,
-        "trending.7d": 0.1,
-        "trending.30d": 0.1,
+        "trending.7d": 0.2,
+        "trending.30d": 0.2,
     },
     "cold": {"trending.2d": 0.1, "trending.30d": 0.1},
 }

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import Request
 from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
 
 from wayline.config import ServerConfig
 from wayline.errors import InputError, TooLargeError, shorten
 
 MB = 1_000_000
+LINGER_S = 2.0
+LINGER_BYTES = 256 * MB
 
 
 async def read_rows(request: Request) -> list[Any]:
@@ -23,7 +28,7 @@ async def read_rows(request: Request) -> list[Any]:
     ------
     TooLargeError
         If the body passes ``server.max_body_mb`` (by its declared length, or while it streams in:
-        the rest stays unread) or the array passes ``server.max_rows``.
+        the rest is thrown away) or the array passes ``server.max_rows``.
     InputError
         If the body is not JSON (NaN and infinity are not), not an array, or compressed.
     """
@@ -62,16 +67,36 @@ async def _read(request: Request, settings: ServerConfig) -> bytes:
             f"Got a body in {shorten(encoding)}, expected plain JSON: send it uncompressed."
         )
     declared = request.headers.get("content-length", "0")
+    stream = request.stream()
     if declared.isdecimal() and int(declared) > limit_bytes:
+        await _let_finish(stream)
         raise _too_large(settings)
     chunks: list[bytes] = []
     size_bytes = 0
-    async for chunk in request.stream():
+    async for chunk in stream:
         size_bytes += len(chunk)
         if size_bytes > limit_bytes:
+            await _let_finish(stream)
             raise _too_large(settings)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+async def _let_finish(stream: AsyncIterator[bytes]) -> None:
+    """Throw away what a client is still sending, for a moment, keeping nothing.
+
+    Closing on a client in the middle of its body resets the connection, and the answer is lost with it: most clients
+    read only when they have sent everything.
+    """
+    thrown_bytes = 0
+    try:
+        async with asyncio.timeout(LINGER_S):
+            async for chunk in stream:
+                thrown_bytes += len(chunk)
+                if thrown_bytes > LINGER_BYTES:
+                    return
+    except (TimeoutError, ClientDisconnect):
+        return  # too slow, or gone
 
 
 def _too_large(settings: ServerConfig) -> TooLargeError:
