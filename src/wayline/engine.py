@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 import secrets
 import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from zlib import crc32
 
 import numpy as np
 import polars as pl
 
+from wayline.answering import fill_up, make_query, read_cursor, request_trace, write_cursor
 from wayline.builder import INTERESTS, Progress, build_generation
 from wayline.clock import Clock, to_ts_ms, wall_clock
-from wayline.config import load_config, template
+from wayline.config import load_config
 from wayline.errors import (
-    BadTimeError,
     InputError,
     NoGenerationError,
     NotFoundError,
@@ -37,13 +32,10 @@ from wayline.errors import (
 )
 from wayline.feed.candidates import Candidates
 from wayline.feed.pipeline import Trace
-from wayline.feed.query import FeedQuery
 from wayline.feed.reasons import explain
 from wayline.feed.traces import TraceWriter
 from wayline.intake import Chunk, ColumnMap, read_actions, read_items, validate_actions
-from wayline.retrieval.recipe import plain_recipe, regime_of
-from wayline.retrieval.signals import Reading
-from wayline.retrieval.sources.vectors import draw_interests
+from wayline.retrieval.recipe import plain_recipe
 from wayline.schema import (
     ActionRecord,
     Feed,
@@ -56,18 +48,17 @@ from wayline.schema import (
     SimilarItem,
 )
 from wayline.sequences.history import UserSequence
-from wayline.served import Profile, ServedGeneration
+from wayline.served import ServedGeneration
 from wayline.storage.disk import full_disk_said
 from wayline.storage.generations import Generations
-from wayline.storage.store import RequestTrace, open_store
+from wayline.storage.store import open_store
 from wayline.storage.vector_index import NO_KEY
+from wayline.workspace import SETTINGS, copying, create_workspace, refuse_taken
 
 At = int | float | str | datetime
 OnChunk = Callable[[Receipt, ColumnMap], None]
 MAX_LIMIT = 500
 MAX_ACTIONS = 1_000_000
-MAX_CURSOR = 200  # ours have about 50 characters
-SETTINGS = "wayline.toml"
 
 
 def open(
@@ -104,27 +95,13 @@ def open(
     return Engine(folder, config=config, clock=clock)
 
 
-def create_workspace(folder: Path) -> Path:
-    """Make an empty workspace: a commented ``wayline.toml`` and ``data/``."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "data").mkdir(exist_ok=True)
-        if not (folder / SETTINGS).exists():
-            (folder / SETTINGS).write_text(template(), "utf-8")
-    except OSError as error:
-        raise WorkspaceError(
-            f"A workspace cannot be made at {str(folder)!r} ({error.strerror}): choose another place."
-        ) from None
-    return folder
-
-
 def restore(backup: str | Path, target: str | Path) -> Path:
     """Bring a backup back as a workspace; the target must not exist or be empty."""
     source, folder = Path(backup), Path(target)
     if not (source / "data").is_dir():
         raise NoWorkspaceError(f"{str(source)!r} is no backup: give what `wayline backup` made.")
-    _refuse_taken(folder, "restore")
-    with _copying(folder):
+    refuse_taken(folder, "restore")
+    with copying(folder):
         shutil.copytree(source, folder, dirs_exist_ok=True)
     with Engine(folder) as engine:
         problems = engine.doctor()
@@ -376,14 +353,24 @@ class Engine:
         """
         began = time.perf_counter()
         size = _limit(self.config.feed.limit if limit is None else limit, MAX_LIMIT)
-        chain, at = _read_cursor(cursor) if cursor is not None else ("", at)
+        chain, at = read_cursor(cursor) if cursor is not None else ("", at)
         at = None if at is None else to_ts_ms(at)
         served = self._serve()
         user_key = self._user_key(user_id) or 0
-        query, profile = self._query(served, user_key, user_id, at, size, chain)
+        sequence, moment = self._sequence(served, user_key, at)
+        query, profile = make_query(
+            served,
+            self.config,
+            user_key=user_key,
+            user_id=user_id,
+            sequence=sequence,
+            moment=moment,
+            limit=size,
+            shown=self.traces.shown(chain) - 1 if chain else np.zeros(0, np.int64),
+        )
         candidates, trace = served.pipeline.run(query)
         if len(candidates) < size:
-            candidates, trace = self._fill(served, query, candidates, trace)
+            candidates, trace = fill_up(served, query, candidates, trace)
         request_id = secrets.token_hex(8)
         chain = chain or request_id
         reasons = explain(
@@ -392,88 +379,14 @@ class Engine:
         feed = Feed(
             request_id,
             self._feed_items(candidates, reasons),
-            cursor=_write_cursor(chain, at) if len(candidates) == size else None,
+            cursor=write_cursor(chain, at) if len(candidates) == size else None,
             generation=served.id,
             cold_start=len(query.history) == 0,
             degraded=trace.degraded,
         )
-        self._trace(feed, query, candidates, trace, surface, chain, reasons)
+        self.traces.add(request_trace(feed, query, candidates, trace, surface, chain, reasons))
         self._count_feed(candidates, trace, (time.perf_counter() - began) * 1e3)
         return feed
-
-    def _query(
-        self,
-        served: ServedGeneration,
-        user_key: int,
-        user_id: str,
-        at: int | None,
-        limit: int,
-        chain: str,
-    ) -> tuple[FeedQuery, Profile]:
-        sequence, moment = self._sequence(served, user_key, at)
-        history = sequence.wanted()
-        profile = served.profile(user_key, user_id, sequence, moment)
-        newest = int(history.ts_ms[-1]) if len(history) else 0
-        regime = regime_of(len(history), newest, moment)
-        names = served.recipe.names()
-        weights = served.recipe.weights[regime]
-        shown = self.traces.shown(chain) - 1 if chain else np.zeros(0, np.int64)
-        # By the id, not the key: the same log gives the same feed in whatever order it was imported.
-        seed = crc32(f"{user_id} {moment} {len(shown)}".encode())
-        feed = self.config.feed
-        drawn = draw_interests(
-            profile.interests, self.config.interests.sample, np.random.default_rng(seed)
-        )
-        query = FeedQuery(
-            user_key=user_key,
-            at_ts_ms=moment,
-            limit=limit,
-            seed=seed,
-            sequence=sequence,
-            history=history,
-            interests=profile.interests,
-            drawn=drawn,
-            reading=Reading(served.tables, names, history, moment),
-            regime=regime,
-            weights=np.array([weights.get(name, 0.0) for name in names], np.float32),
-            hidden=served.hidden(),
-            vectors=served.vectors,
-            usable=served.usable,
-            diversity=served.recipe.diversity if feed.diversity < 0 else feed.diversity,
-            exclude_seen=feed.repeat == "exclude",
-            max_per_interest=feed.max_per_interest,
-            shown=shown,
-        )
-        return query, profile
-
-    @staticmethod
-    def _fill(
-        served: ServedGeneration, query: FeedQuery, candidates: Candidates, trace: Trace
-    ) -> tuple[Candidates, Trace]:
-        """Put the most wanted of all times behind a feed that came out short."""
-        taken = np.concatenate([query.shown, candidates.item_idx])
-        rest, behind = served.fill.run(
-            replace(query, limit=query.limit - len(candidates), shown=taken, diversity=0.0)
-        )
-        trace.fetched["fill"] = len(rest)
-        trace.degraded += [stage for stage in behind.degraded if stage not in trace.degraded]
-        if len(rest) == 0:
-            return candidates, trace
-        bit = np.uint32(1 << len(candidates.sources))
-        features = (
-            np.concatenate([candidates.features, rest.features])
-            if candidates.features.shape[1:] == rest.features.shape[1:]
-            else np.zeros((len(candidates) + len(rest), 0), np.float32)  # one of the two failed
-        )
-        joined = Candidates(
-            np.concatenate([candidates.item_idx, rest.item_idx]),
-            np.concatenate([candidates.fetched_by, np.full(len(rest), bit, np.uint32)]),
-            (*candidates.sources, "fill"),
-            features,
-            np.concatenate([candidates.interest, rest.interest]),
-            np.concatenate([candidates.score, rest.score]),
-        )
-        return joined, trace
 
     def _names(self, item_idx: list[int]) -> dict[int, str]:
         """What a person calls these items: their titles, else their ids."""
@@ -488,48 +401,6 @@ class Engine:
             FeedItem(record.item_id, round(float(score), 5), {}, why, record.title)
             for record, score, why in zip(records, candidates.score, reasons, strict=True)
         ]
-
-    def _trace(
-        self,
-        feed: Feed,
-        query: FeedQuery,
-        candidates: Candidates,
-        trace: Trace,
-        surface: str | None,
-        chain: str,
-        reasons: list[Any],
-    ) -> None:
-        """Keep the impressions with their provenance: what later rewards and training read."""
-        drawn = [int(q) for q in query.drawn]
-        self.traces.add(
-            RequestTrace(
-                request_id=feed.request_id,
-                user_key=query.user_key,
-                ts_ms=query.at_ts_ms,
-                item_keys=candidates.item_idx + 1,
-                scores=candidates.score,
-                propensities=np.ones(len(candidates), np.float32),
-                surface=surface,
-                generation=feed.generation,
-                chain_id="" if chain == feed.request_id else chain,
-                provenance=[
-                    {
-                        "sources": candidates.sources_of(row),
-                        "interest": next((r.interest for r in reasons[row] if r.interest), None),
-                    }
-                    for row in range(len(candidates))
-                ],
-                trace={
-                    "regime": query.regime,
-                    "seed": query.seed,
-                    "drawn": drawn,
-                    "fetched": trace.fetched,
-                    "dropped": trace.dropped,
-                    "stage_ms": trace.stage_ms,
-                    "degraded": trace.degraded,
-                },
-            )
-        )
 
     def _count_feed(self, candidates: Candidates, trace: Trace, ms: float) -> None:
         self.counters["feeds"] += 1
@@ -713,8 +584,8 @@ class Engine:
     def backup(self, target: str | Path) -> Path:
         """Copy the workspace as of now, while it is in use, to a new folder."""
         folder = Path(target)
-        _refuse_taken(folder, "back up")
-        with _copying(folder):
+        refuse_taken(folder, "back up")
+        with copying(folder):
             return self._backup(folder)
 
     def _backup(self, folder: Path) -> Path:
@@ -751,24 +622,6 @@ class Engine:
         self.close()
 
 
-def _refuse_taken(folder: Path, verb: str) -> None:
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise WorkspaceError(f"{str(folder)!r} is not an empty folder: {verb} to a new place.")
-
-
-@contextmanager
-def _copying(folder: Path) -> Iterator[None]:
-    """Say in one line what a copy of files met."""
-    try:
-        with full_disk_said(folder):
-            yield
-    except OSError as error:  # shutil.Error too, which lists every file
-        why = error.strerror or shorten(str(error), 120)
-        raise WorkspaceError(
-            f"Copying to {str(folder)!r} failed ({why}): mend that and choose a new place."
-        ) from None
-
-
 def _limit(limit: object, most: int) -> int:
     whole = isinstance(limit, (int, np.integer)) and not isinstance(limit, bool)
     if not whole or not 1 <= limit <= most:  # type: ignore[operator]  # known to be a number here
@@ -787,26 +640,6 @@ def _id(name: str, value: object) -> str:
     if not value.isascii() and value.encode("utf-8", "replace").decode() != value:
         raise InputError(f"Got {name}={shorten(value)}, expected valid Unicode.", field=name)
     return value
-
-
-def _write_cursor(chain: str, at_ts_ms: int | None) -> str:
-    return base64.urlsafe_b64encode(json.dumps([chain, at_ts_ms]).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[str, int | None]:
-    try:
-        if len(cursor) > MAX_CURSOR:
-            raise ValueError("too long")
-        padded = cursor + "=" * (-len(cursor) % 4)
-        chain, at = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        if not re.fullmatch("[0-9a-f]{16}", chain) or not isinstance(at, int | None):
-            raise ValueError("not one of ours")
-        return chain, None if at is None else to_ts_ms(at)
-    except (ValueError, TypeError, BadTimeError):
-        raise InputError(
-            f"Got cursor {shorten(cursor)}, expected the cursor of an earlier page, unchanged.",
-            field="cursor",
-        ) from None
 
 
 __all__ = ["Engine", "IntVector", "NoGenerationError", "create_workspace", "open", "restore"]
