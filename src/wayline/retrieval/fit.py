@@ -41,7 +41,7 @@ MAX_CASES = 700  # between visits; twice as many just before an action
 MOMENTS = 10
 POSITIONS_BELOW_MS = 100_000_000  # as in wayline.clock: smaller numbers are places in a sequence
 CANDIDATES_PER_SIGNAL = 30
-RIDGE = 0.1  # pull towards the plain weights
+RIDGE = 0.3  # pull towards the plain weights
 ONE_ERROR = (0.16, 0.84)  # of the resampled gain: one standard error either way
 SURPRISE = 1e-2  # a chance that an action is beyond any of the signals
 
