@@ -17,6 +17,7 @@ from wayline.clock import DAY_MS
 from wayline.schema import BoolVector, FloatVector, IntVector
 
 CHECKPOINT_BYTES = 64 << 20  # memory for saved states, shared by all half-lives
+LEAST_STD = 0.01  # where all counts are alike, one action more must not outweigh every other signal
 FLOOR = 1e-2  # one action 6.6 half-lives ago
 
 
@@ -41,7 +42,7 @@ class PopularityView:
         """Give ``(log(count + FLOOR) - mean) / std`` of some items, shape [C]."""
         known = item_idx < len(self.count)  # another thread may have counted a newer item meanwhile
         count = np.where(known, self.count[np.where(known, item_idx, 0)], 0.0)
-        values = np.log(count + FLOOR)
+        values = np.log(count.astype(np.float64) + FLOOR)
         return ((values - self.log_mean) / self.log_std).astype(np.float32)
 
     def top(self, k: int) -> IntVector:
@@ -101,7 +102,6 @@ class Popularity:
         self._views: OrderedDict[tuple[int, float], PopularityView] = OrderedDict()
         self._saved: dict[float, list[_State]] = {h: [] for h in half_lives_days}
         self._newest: dict[float, _State] = {}
-        self._best: dict[tuple[float, int], dict[int, IntVector]] = {}
 
     @property
     def n_items(self) -> int:
@@ -123,7 +123,6 @@ class Popularity:
                 if newest is not None and newest.ts_ms >= oldest:
                     del self._newest[half_life]
             self._views.clear()
-            self._best.clear()
 
     def _reserve(self, length: int) -> None:
         if length > len(self._ts_ms):
@@ -165,7 +164,8 @@ class Popularity:
         count = state.count.astype(np.float32)
         standing = count[: self._catalogue]
         logs = np.log((standing if self._heard is None else standing[self._heard]) + FLOOR)
-        return PopularityView(count, float(logs.mean()), float(logs.std()) + 1e-9)
+        mean, std = float(logs.mean(dtype=np.float64)), float(logs.std(dtype=np.float64))
+        return PopularityView(count, mean, max(std, LEAST_STD))
 
     def _nearest(self, end: int, at_ts_ms: int, half_life_days: float) -> _State:
         states = list(self._saved[half_life_days])
