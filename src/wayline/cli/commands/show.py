@@ -51,7 +51,8 @@ def item(
         print_json({"item": record, "similar": similar})
         return
     fields = [
-        ("title", record.title),
+        ("item_id", record.item_id),
+        ("title", record.title or "none: import items to give it one"),
         ("category", record.category),
         ("tags", ", ".join(record.tags)),
         ("created", day(record.created_at)),
