@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Self
 
 import numpy as np
@@ -80,7 +81,7 @@ def _sums(X: npt.NDArray[np.floating], labels: IntVector, q: int) -> npt.NDArray
     return np.asarray((labels == np.arange(q)[:, None]).astype(X.dtype) @ X)
 
 
-class _VectorBaseline:
+class _VectorBaseline(ABC):
     """Scores by the largest cosine between an item and any of the person's vectors."""
 
     name = ""
@@ -114,8 +115,9 @@ class _VectorBaseline:
         items = self._history.items_of(user_idx)
         return self.vectors[items[self._usable[items]]]
 
+    @abstractmethod
     def _represent(self, user_idx: int) -> FloatMatrix:
-        raise NotImplementedError
+        """Give the person's vectors, shape [any, D]."""
 
 
 class LastItem(_VectorBaseline):
