@@ -49,6 +49,31 @@ class InterestsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SequencesConfig:
+    """How much of a person's history is read and kept at hand."""
+
+    lifelong: int = 16_000
+    lifelong_days: float = 730.0
+    realtime: int = 100
+    impressions: int = 100
+    collapse_s: float = 60.0
+    cache_mb: float = 256.0
+
+
+@dataclass(frozen=True, slots=True)
+class RewardsConfig:
+    """Query Reward's knobs: how feedback decides which interest is tried next."""
+
+    sampling: str = "reward"
+    prior: float = 20.0
+    half_life_days: float = 14.0
+    half_life_impressions: float = 60.0
+    window_hours: float = 24.0
+    floor: float = 0.1
+    requests: int = 200
+
+
+@dataclass(frozen=True, slots=True)
 class RetrievalConfig:
     """How many candidates come from where."""
 
@@ -92,7 +117,9 @@ class Config:
     actions: Mapping[str, float] = field(default_factory=dict)
     time: TimeConfig = field(default_factory=TimeConfig)
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
+    sequences: SequencesConfig = field(default_factory=SequencesConfig)
     interests: InterestsConfig = field(default_factory=InterestsConfig)
+    rewards: RewardsConfig = field(default_factory=RewardsConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     feed: FeedConfig = field(default_factory=FeedConfig)
@@ -102,12 +129,16 @@ class Config:
 CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("time", "clock"): ("wall", "log"),
     ("embeddings", "kind"): ("text", "graph", "hybrid", "given"),
+    ("rewards", "sampling"): ("reward", "thompson", "importance", "count"),
     ("recipe", "mode"): ("fit", "plain"),
     ("feed", "repeat"): ("exclude", "allow"),
 }
 POSITIVE = {
     ("embeddings", "dim"), ("interests", "window_days"), ("interests", "alpha"), ("interests", "sample"),
-    ("interests", "max_actions"), ("retrieval", "per_source"), ("feed", "limit"),
+    ("interests", "max_actions"), ("sequences", "lifelong"), ("sequences", "lifelong_days"),
+    ("sequences", "realtime"), ("rewards", "prior"), ("rewards", "half_life_days"),
+    ("rewards", "half_life_impressions"), ("rewards", "window_hours"), ("rewards", "requests"),
+    ("retrieval", "per_source"), ("feed", "limit"),
     ("server", "port"), ("server", "max_body_mb"), ("server", "max_rows"),
 }  # fmt: skip
 FREE_SECTIONS = {"actions"}  # any name, a number each
