@@ -62,7 +62,7 @@ def _query(**given: Any) -> Any:
         "hidden": np.zeros(10, bool),
         "exclude_seen": True,
         "shown": nothing,
-        "sequence": UserSequence(nothing, nothing, np.zeros(0, np.float32)),
+        "sequence": UserSequence(nothing, nothing, np.zeros(0, np.float32), nothing),
     }
     return SimpleNamespace(**{**fields, **given})
 
@@ -72,6 +72,7 @@ def _sequence(*rows: tuple[int, float]) -> UserSequence:
         np.array([i for i, _ in rows]),
         np.arange(len(rows)),
         np.array([w for _, w in rows], np.float32),
+        np.arange(1, len(rows) + 1),
     )
 
 

@@ -20,6 +20,7 @@ def test_each_wanted_item_stands_once_at_its_first_time_with_its_largest_worth(
         np.array([item for item, _ in rows], np.int64),
         np.arange(len(rows), dtype=np.int64) // 2,
         np.array([worth for _, worth in rows], np.float32),
+        np.arange(1, len(rows) + 1, dtype=np.int64),
     )
     history = sequence.wanted()
     expected: dict[int, list[float]] = {}

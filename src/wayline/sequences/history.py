@@ -39,11 +39,14 @@ class UserSequence:
     item_idx, ts_ms : int64 arrays
     worth : float32 array
         Scaled like ``History.worth``; negative for a dislike, 0 for what says nothing.
+    position : int64 array
+        Where in the log each stands: what a generation has counted and what came since.
     """
 
     item_idx: IntVector
     ts_ms: IntVector
     worth: FloatVector
+    position: IntVector
 
     def __len__(self) -> int:
         return len(self.item_idx)
@@ -95,4 +98,5 @@ def user_sequence(actions: ActionColumns, worths: Worths) -> UserSequence:
         actions.item_key[::-1] - 1,
         actions.ts_ms[::-1],
         worths.of(actions.action_key[::-1].astype(np.int64)),
+        actions.position[::-1],
     )
