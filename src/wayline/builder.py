@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from wayline.clock import DAY_MS
 from wayline.config import Config
 from wayline.embeddings.build import Embeddings, Interactions, build_embeddings
 from wayline.embeddings.linear import quantise
 from wayline.embeddings.near_duplicates import near_duplicates
 from wayline.embeddings.text import item_text
 from wayline.errors import NothingToBuildError
-from wayline.interests.identity import match_ids
-from wayline.interests.interests import InterestSet, find_interests_many
+from wayline.interests.everybody import find_everybodys_interests
 from wayline.interests.labels import Labeller
+from wayline.interests.live import Counted, LiveInterests
+from wayline.interests.table import InterestTable
 from wayline.retrieval.fit import Wants, count_tables, fit_recipe
 from wayline.retrieval.recipe import Recipe, plain_recipe
 from wayline.retrieval.sources.fresh import NOT_BORN
 from wayline.schema import BoolVector, FloatVector, IntVector
-from wayline.sequences.history import Worths
+from wayline.sequences.history import UserSequence, Worths
 from wayline.storage.generations import Generations
 from wayline.storage.store import Store
 from wayline.storage.usearch_index import UsearchIndex
@@ -34,6 +34,7 @@ from wayline.storage.usearch_index import UsearchIndex
 Progress = Callable[[str, float], None]
 KEPT_GENERATIONS = 5
 INTERESTS = "interests.parquet"
+NEWEST = "newest_ts_ms.npy"
 HEARD = "heard.npy"  # only of a build with `until`
 
 
@@ -45,10 +46,17 @@ class LogColumns:
     item_idx: IntVector
     ts_ms: IntVector
     worth: FloatVector
+    positions: IntVector
     position: int
     until: int
     n_users: int
     n_items: int
+
+    def newest_ts_ms(self) -> IntVector:
+        """Give each person's newest action, -1 for none, shape [U]."""
+        newest = np.full(self.n_users, -1, np.int64)
+        newest[self.user_idx] = self.ts_ms  # oldest first, so the last one stays
+        return newest
 
     def wants(self) -> Wants:
         """Give the first-time wanting actions."""
@@ -108,6 +116,7 @@ def read_log(store: Store, worths: Worths, until_ts_ms: int | None) -> LogColumn
     item_key = np.concatenate([p.item_key for p in parts])[order]
     return LogColumns(
         user_key - 1, item_key - 1, ts_ms[order], worth[order],
+        np.concatenate([p.position for p in parts])[order],
         position=int(parts[-1].position[-1]),
         until=int(ts_ms.max()) if until_ts_ms is None else until_ts_ms,
         n_users=int(user_key.max()),
@@ -174,6 +183,7 @@ def build_generation(
             table.save(folder, name)
         recipe.save(folder / "recipe.json")
         interests.write_parquet(folder / INTERESTS)
+        np.save(folder / NEWEST, log.newest_ts_ms())
         texts.select("title", "category", "tags").write_parquet(folder / "titles.parquet")
         id_ = writer.publish(_manifest(log, wants, found, recipe, config, now_ts_ms, watch))
     generations.prune(KEPT_GENERATIONS)
@@ -290,103 +300,40 @@ def _interests(
     generations: Generations,
     share: Callable[[float], None],
 ) -> pl.DataFrame:
-    """Cluster everybody and carry the ids of the generation before over."""
-    old = _old_members(generations)
-    order = np.argsort(log.user_idx, kind="stable")
-    users = np.unique(log.user_idx)
-    offsets = np.append(np.searchsorted(log.user_idx[order], users), len(order))
-    item_idx = np.where(found.usable[log.item_idx], log.item_idx, -1)[order]
-    ids = store.user_ids(users + 1)
-    item_ids = store.item_ids(np.arange(log.n_items) + 1)
-    rows: list[dict[str, Any]] = []
-    ts_ms = log.ts_ms[order]
-    pause_ms = log.until - np.maximum.reduceat(ts_ms, offsets[:-1])
-    sets = find_interests_many(
-        item_idx, found.vectors, ts_ms + np.repeat(pause_ms, np.diff(offsets)), log.worth[order],
-        offsets, now_ts_ms=log.until, config=config.interests,
-    )  # fmt: skip
-    for n, (user, user_id, shifted) in enumerate(zip(users, ids, sets, strict=True)):
-        interests = replace(
-            after_pause(shifted, int(pause_ms[n]), config.interests.decay_per_day),
-            last_ts_ms=shifted.last_ts_ms - pause_ms[n],
-        )
-        if user_id:
-            medoid_ids = [item_ids[m] for m in interests.medoid_item_idx.tolist()]
-            mine = old.get(int(user) + 1, [])
-            own = interest_ids(user_id, interests, medoid_ids, mine)
-            rows += _rows(int(user) + 1, own, interests)
-        if n % 500 == 0:
-            share(n / len(users))
-    return pl.DataFrame(rows, schema=INTEREST_SCHEMA)
-
-
-def after_pause(interests: InterestSet, pause_ms: int, decay_per_day: float) -> InterestSet:
-    """Fade interests that were found as of a person's newest action to a later moment.
-
-    Interests are made of the 90 days before a person's newest action, not before today: the paper's window would make
-    a stranger of everybody who has paused for three months. Importance fades through the pause all the same.
-    """
-    kept = float(np.exp(-decay_per_day * pause_ms / DAY_MS))
-    return replace(
-        interests,
-        importance=interests.importance * kept,
-        member_importance=interests.member_importance * kept,
+    """Cluster everybody; ids continue those that a feed of the generation in use would show now."""
+    item_ids = np.array(store.item_ids(np.arange(log.n_items) + 1), dtype=object)
+    current = generations.current()
+    before = None
+    if current is not None:
+        path, manifest = generations.open(current)
+        vectors = np.asarray(np.load(path / "vectors.npy", mmap_mode="r"))
+        before = LiveInterests(
+            read_counted(path, manifest), vectors, np.load(path / "usable.npy"), config.interests,
+            lambda item_idx: item_ids[item_idx].tolist(),
+        )  # fmt: skip
+    return find_everybodys_interests(
+        log.user_idx,
+        UserSequence(log.item_idx, log.ts_ms, log.worth, log.positions),
+        found.vectors,
+        found.usable,
+        until_ts_ms=log.until,
+        config=config.interests,
+        user_ids=store.user_ids,
+        item_ids=lambda item_idx: item_ids[item_idx].tolist(),
+        before=before,
+        progress=share,
     )
 
 
-INTEREST_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    "user_key": pl.Int64,
-    "interest_id": pl.String,
-    "medoid_item_key": pl.Int64,
-    "importance": pl.Float64,
-    "last_ts_ms": pl.Int64,
-    "member_item_keys": pl.List(pl.Int64),
-}
-
-
-def interest_ids(
-    user_id: str, interests: InterestSet, medoid_ids: list[str], old: list[tuple[str, set[int]]]
-) -> list[str]:
-    """Give one person's interests ids that continue the old ones.
-
-    A new interest is named by its medoid's id, not its key, so that one log gives the same names in whatever order it
-    was imported.
-    """
-    members = [set((interests.members(q) + 1).tolist()) for q in range(len(interests))]
-    return match_ids(user_id, old, list(zip(medoid_ids, members, strict=True)))
-
-
-def _rows(user_key: int, ids: list[str], interests: InterestSet) -> list[dict[str, Any]]:
-    """One person's rows; what an interest is called is found when somebody reads it, from its members."""
-    return [
-        {
-            "user_key": user_key,
-            "interest_id": ids[q],
-            "medoid_item_key": int(interests.medoid_item_idx[q]) + 1,
-            "importance": float(interests.importance[q]),
-            "last_ts_ms": int(interests.last_ts_ms[q]),
-            "member_item_keys": (interests.members(q) + 1).tolist(),
-        }
-        for q in range(len(interests))
-    ]
-
-
-def _old_members(generations: Generations) -> dict[int, list[tuple[str, set[int]]]]:
-    current = generations.current()
-    if current is None:
-        return {}
-    path, _ = generations.open(current)
-    return members_by_user(pl.read_parquet(path / INTERESTS))
-
-
-def members_by_user(interests: pl.DataFrame) -> dict[int, list[tuple[str, set[int]]]]:
-    """Give each person's interests as (id, member item keys), the most important first."""
-    out: dict[int, list[tuple[str, set[int]]]] = {}
-    for user, id_, members in interests.select(
-        "user_key", "interest_id", "member_item_keys"
-    ).iter_rows():
-        out.setdefault(user, []).append((id_, set(members)))
-    return out
+def read_counted(path: Path, manifest: Mapping[str, Any]) -> Counted:
+    """Read which actions a generation has counted and what interests it found in them."""
+    newest = path / NEWEST
+    return Counted(
+        InterestTable.read(path / INTERESTS),
+        int(manifest["position"]),
+        int(manifest["until"]),
+        np.load(newest) if newest.exists() else np.zeros(0, np.int64),
+    )
 
 
 def _born(texts: pl.DataFrame, wants: Wants) -> IntVector:

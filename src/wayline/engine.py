@@ -35,6 +35,7 @@ from wayline.feed.pipeline import Trace
 from wayline.feed.reasons import explain
 from wayline.feed.traces import TraceWriter
 from wayline.intake import Chunk, ColumnMap, read_actions, read_items, validate_actions
+from wayline.interests.control_log import ControlLog
 from wayline.retrieval.recipe import plain_recipe
 from wayline.schema import (
     ActionRecord,
@@ -47,7 +48,7 @@ from wayline.schema import (
     Receipt,
     SimilarItem,
 )
-from wayline.sequences.history import UserSequence
+from wayline.sequences.history import UserSequence, Worths
 from wayline.served import ServedGeneration
 from wayline.storage.disk import full_disk_said
 from wayline.storage.generations import Generations
@@ -129,6 +130,7 @@ class Engine:
         self.store = open_store(path, create=True)
         self._generations = Generations(path / "data" / "generations")
         self._clock = clock
+        self._controls = ControlLog(self.store)
         self._served: ServedGeneration | None = None
         self._load_lock = threading.Lock()
         self._first_build = threading.Lock()
@@ -272,7 +274,7 @@ class Engine:
             with self._load_lock:
                 if self._served is None or self._served.id != current:
                     self._served = ServedGeneration(
-                        current, self._generations, self.store, self.config
+                        current, self._generations, self.store, self.config, self._controls
                     )
                 served = self._served
         served.follow()
@@ -500,7 +502,7 @@ class Engine:
         if user_key is not None:
             self.traces.drop_user(user_key)
         removed = self.store.forget_user(user_id)
-        self._served = None
+        self._served, self._controls = None, ControlLog(self.store)
         try:
             with self._generations.lock():
                 removed["interests"] = self._forget_in_generations()
@@ -578,8 +580,7 @@ class Engine:
 
     def unknown_actions(self) -> list[str]:
         """Names of actions in the log that the settings give no worth."""
-        configured = self.config.actions
-        return [n for n in self.store.action_names() if configured and n not in configured]
+        return Worths(self.config.actions, self.store.action_names()).unknown
 
     def backup(self, target: str | Path) -> Path:
         """Copy the workspace as of now, while it is in use, to a new folder."""

@@ -18,6 +18,11 @@ FloatVector = npt.NDArray[np.float32]
 FloatMatrix = npt.NDArray[np.float32]
 BoolVector = npt.NDArray[np.bool_]
 
+CONTROL_PREFIX = "interest."
+"""Actions of these names are a person's controls of an interest: worth nothing by themselves."""
+NOT_INTERESTED = "not_interested"
+"""The action "not interested in this item": as bad as the best action is good, unless ``[actions]`` says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
@@ -40,7 +45,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """One interest of a person: a cluster of items, spoken for by its medoid (PinnerSage 2020)."""
+    """One interest of a person: a cluster of items, spoken for by its medoid (PinnerSage 2020).
+
+    ``impressions`` and ``engagements`` are what came of showing it, faded by age; ``reward`` the smoothed rate of the
+    two (None while nothing was shown through it), ``probability`` that the next feed looks around it.
+    """
 
     id: str
     medoid: str
@@ -49,6 +58,12 @@ class Interest:
     importance: float
     share: float
     last_at: int
+    impressions: float = 0.0
+    engagements: float = 0.0
+    reward: float | None = None
+    probability: float = 0.0
+    muted: bool = False
+    boost: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from wayline.builder import (
-    HEARD,
-    INTERESTS,
-    after_pause,
-    interest_ids,
-    make_labeller,
-    members_by_user,
-)
+from wayline.builder import HEARD, make_labeller, read_counted
 from wayline.config import Config
 from wayline.feed.home import fill_pipeline, home_pipeline
-from wayline.interests.interests import InterestSet, find_interests
+from wayline.interests.control_log import ControlLog
+from wayline.interests.controls import Standing, settle
+from wayline.interests.interests import InterestSet
+from wayline.interests.live import LiveInterests
+from wayline.interests.online import fade
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.recipe import Recipe
 from wayline.retrieval.signals import HALF_LIVES_DAYS, TABLE_SIGNALS, SignalTables
@@ -39,11 +36,13 @@ PROFILES_KEPT = 2048  # people whose interests stay in memory
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A person's interests with what they are called, shape [Q] each."""
+    """A person's interests as of ``ts_ms``, with what they are called and what the person said of them, shape [Q]."""
 
     interests: InterestSet
     ids: list[str]
     labels: list[str]
+    standing: Standing
+    ts_ms: int
 
 
 class ServedGeneration:
@@ -58,14 +57,24 @@ class ServedGeneration:
     generations : Generations
     store : Store
     config : Config
+    controls : ControlLog
+        Outlives the generation.
     """
 
-    def __init__(self, id_: str, generations: Generations, store: Store, config: Config) -> None:
+    def __init__(
+        self,
+        id_: str,
+        generations: Generations,
+        store: Store,
+        config: Config,
+        controls: ControlLog,
+    ) -> None:
         self.id = id_
         self.path, self.manifest = generations.open(id_)
         self._store, self._config = store, config
         self._lock = threading.Lock()
-        self._profiles: OrderedDict[tuple[int, int, int], Profile] = OrderedDict()
+        self._profiles: OrderedDict[tuple[int, int, int, int], Profile] = OrderedDict()
+        self._controls = controls
         folder = self.path
         # A plain array over the mapped pages: numpy pays for its memmap class at every index.
         self.vectors = np.asarray(np.load(folder / "vectors.npy", mmap_mode="r"))
@@ -86,16 +95,16 @@ class ServedGeneration:
         self.tables = SignalTables(tables, self.vectors, popularity, heard)
         self.worths = Worths(config.actions, store.action_names())
         self.position = int(self.manifest["position"])
+        self._live = LiveInterests(
+            read_counted(folder, self.manifest), self.vectors, self.usable, config.interests,
+            lambda item_idx: store.item_ids(item_idx + 1),
+        )  # fmt: skip
         self._items_version = -1
         self._hidden: BoolVector = self.left_out
         born_ts_ms = np.load(folder / "born_ts_ms.npy")
         self.pipeline = home_pipeline(self.index, born_ts_ms, config.retrieval)
         self.fill = fill_pipeline(popularity, born_ts_ms)
         self._catch_up_with_what_until_left_out()
-
-    @cached_property
-    def _old_members(self) -> dict[int, list[tuple[str, set[int]]]]:
-        return members_by_user(pl.read_parquet(self.path / INTERESTS))
 
     @cached_property
     def _labeller(self) -> Any:
@@ -119,6 +128,7 @@ class ServedGeneration:
 
     def follow(self) -> None:
         """Count what the log brought since the last call; cheap when there is nothing."""
+        self._controls.follow()
         if self._store.position() <= self.position:
             return
         with self._lock:
@@ -181,39 +191,34 @@ class ServedGeneration:
     ) -> Profile:
         """Find a person's interests at a moment, from their own actions up to then alone."""
         newest = int(sequence.ts_ms[-1]) if len(sequence) else 0
-        key = (user_key, len(sequence), newest)
+        last = int(sequence.position.max()) if len(sequence) else 0
+        key = (user_key, len(sequence), newest, last)
         with self._lock:
             profile = self._profiles.get(key)
+            if profile is not None:
+                self._profiles.move_to_end(key)
         if profile is None:
-            profile = self._make_profile(user_key, user_id, sequence, newest)
+            profile = self._make_profile(user_key, user_id, sequence, at_ts_ms)
             with self._lock:
                 self._profiles[key] = profile
                 while len(self._profiles) > PROFILES_KEPT:
                     self._profiles.popitem(last=False)
-        decay = self._config.interests.decay_per_day
-        return replace(profile, interests=after_pause(profile.interests, at_ts_ms - newest, decay))
+        pause_ms = at_ts_ms - profile.ts_ms
+        faded = fade(profile.interests, pause_ms, self._config.interests.decay_per_day)
+        return replace(profile, interests=faded)
 
     def _make_profile(
-        self, user_key: int, user_id: str, sequence: UserSequence, newest_ts_ms: int
+        self, user_key: int, user_id: str, sequence: UserSequence, at_ts_ms: int
     ) -> Profile:
-        rows = np.flatnonzero(sequence.item_idx < len(self.usable))
-        rows = rows[self.usable[sequence.item_idx[rows]]]
-        items = sequence.item_idx[rows]
-        interests = find_interests(
-            items,
-            self.vectors[items],
-            sequence.ts_ms[rows],
-            sequence.worth[rows],
-            now_ts_ms=newest_ts_ms,
-            config=self._config.interests,
-        )
-        old = self._old_members.get(user_key, [])
-        medoid_ids = self._store.item_ids(interests.medoid_item_idx + 1)
-        ids = interest_ids(user_id, interests, medoid_ids, old)
+        found = self._live.of(user_key, user_id, sequence, at_ts_ms)
+        interests = found.interests
         every = range(len(interests))
         labels = self._labeller.label_all(
             [interests.members(q) for q in every],
             [interests.weights(q) for q in every],
             interests.medoid_item_idx.tolist(),
         )
-        return Profile(interests, ids, labels)
+        controls = self._controls.of(user_key, at_ts_ms)
+        standing = settle(found.ids, interests, controls)
+        named = [own or label for own, label in zip(standing.name, labels, strict=True)]
+        return Profile(interests, found.ids, named, standing, found.ts_ms)

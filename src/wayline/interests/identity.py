@@ -63,13 +63,13 @@ def match_ids(
     taken = {interest_id for interest_id, _ in old}
     named = []
     for n, interest_id in enumerate(ids):
-        final = interest_id if interest_id is not None else _fresh_id(user_id, new[n][0], taken)
+        final = interest_id if interest_id is not None else fresh_id(user_id, new[n][0], taken)
         taken.add(final)
         named.append(final)
     return named
 
 
-def _fresh_id(user_id: str, medoid: Hashable, taken: set[str]) -> str:
+def fresh_id(user_id: str, medoid: Hashable, taken: Collection[str]) -> str:
     """Eight hex digits from user and medoid, and a counter where they are taken."""
     attempt = 0
     while True:

@@ -16,6 +16,8 @@ from wayline.interests.importance import Float64Vector, decayed_worth
 from wayline.interests.ward import cluster_many
 from wayline.schema import IntVector
 
+Float64Matrix = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True)
 class InterestSet:
@@ -68,6 +70,14 @@ class _Rows:
     count: IntVector  # positive actions
     value: Float64Vector  # decayed worth, dislikes included
     last_ts_ms: IntVector
+    strays: _Strays  # dislikes of items that were never wanted
+
+
+@dataclass(frozen=True, slots=True)
+class _Strays:
+    item_idx: IntVector
+    position: IntVector
+    value: Float64Vector
 
 
 def find_interests(
@@ -91,8 +101,8 @@ def find_interests(
       gets an interest an item. ``count_repeats=True`` is the paper's way, exactly (repeats are
       sizes: equal vectors merge first, at height 0).
     * Actions of negative worth on an item take their decayed worth from the interest that holds it,
-      and an interest at or below 0 is dropped (the paper has no negative actions). Actions of worth
-      0 do not count.
+      or that it would join (:func:`nearest_within`), and an interest at or below 0 is dropped (the
+      paper has no negative actions). Actions of worth 0 do not count.
 
     Parameters
     ----------
@@ -130,11 +140,13 @@ def find_interests(
     columns = _columns(items, ts_ms, worth)
     rows = _select(*columns, now_ts_ms, config)
     if not len(rows.item_idx):
-        return _empty()
+        return no_interests()
     x = matrix[rows.position]
     size = rows.count.astype(np.float64) if count_repeats else None
     clusters = cluster_many(x, [0, len(x)], config.alpha, sample_weight=size, threads=1)
-    return _assemble(rows, clusters.labels, rows.item_idx[clusters.medoids])
+    medoids = rows.item_idx[clusters.medoids]
+    strays = matrix[rows.strays.position]
+    return _assemble(rows, clusters.labels, medoids, x, strays, config.alpha)
 
 
 def find_interests_many(
@@ -201,10 +213,12 @@ def _cluster_batch(
     found = cluster_many(matrix[item_idx], starts, alpha, sample_weight=size, threads=threads)
     for u, rows in enumerate(people):
         if len(rows.item_idx):
-            medoids = found.medoids[found.offsets[u] : found.offsets[u + 1]]
-            yield _assemble(rows, found.labels[starts[u] : starts[u + 1]], item_idx[medoids])
+            own = slice(starts[u], starts[u + 1])
+            medoids = item_idx[found.medoids[found.offsets[u] : found.offsets[u + 1]]]
+            x, strays = matrix[item_idx[own]], matrix[rows.strays.item_idx]
+            yield _assemble(rows, found.labels[own], medoids, x, strays, alpha)
         else:
-            yield _empty()
+            yield no_interests()
 
 
 def _columns(
@@ -245,43 +259,113 @@ def _select(
     last_ts_ms = np.zeros(len(item_idx), np.int64)
     np.maximum.at(last_ts_ms, inverse, times[positive])
     negative = np.flatnonzero(recent & (worths < 0))
-    if len(negative) and len(item_idx):
-        at = np.searchsorted(item_idx, items[negative]).clip(max=len(item_idx) - 1)
-        held = item_idx[at] == items[negative]
-        np.add.at(
-            value,
-            at[held],
-            decayed_worth(
-                times[negative[held]], worths[negative[held]], now_ts_ms, config.decay_per_day
-            ),
-        )
-    return _Rows(item_idx, positive[first], count, value, last_ts_ms)
+    taken = decayed_worth(times[negative], worths[negative], now_ts_ms, config.decay_per_day)
+    at = np.searchsorted(item_idx, items[negative]).clip(max=max(len(item_idx) - 1, 0))
+    held = item_idx[at] == items[negative] if len(item_idx) else np.zeros(len(negative), bool)
+    np.add.at(value, at[held], taken[held])
+    strays = _Strays(items[negative[~held]], negative[~held], taken[~held])
+    return _Rows(item_idx, positive[first], count, value, last_ts_ms, strays)
 
 
-def _assemble(rows: _Rows, labels: IntVector, medoid_item_idx: IntVector) -> InterestSet:
-    """Drop what dislikes have used up; order interests and members by importance."""
+def nearest_within(
+    x: npt.NDArray[np.generic], sums: Float64Matrix, sizes: Float64Vector, alpha: float
+) -> IntVector:
+    """Find the cluster that each vector alone would join, by its Ward height.
+
+    The Lance-Williams height of a single row and a cluster of ``n`` rows is
+    ``2n / (n + 1) * |x - centroid|**2``; the lowest wins, the earlier cluster among equals.
+
+    Parameters
+    ----------
+    x : float array, shape [M, D]
+    sums : float64 array, shape [Q, D]
+        Sum of each cluster's rows.
+    sizes : float64 array, shape [Q]
+    alpha : float
+        The largest height at which it joins.
+
+    Returns
+    -------
+    int64 array, shape [M]
+        Cluster, or -1 for none.
+    """
+    rows = np.asarray(x, np.float64)
+    if not len(rows) or not len(sums):
+        return np.full(len(rows), -1, np.int64)
+    centre = sums / sizes[:, None]
+    square = (rows**2).sum(1)[:, None] - 2 * rows @ centre.T + (centre**2).sum(1)
+    height = np.maximum(square, 0) * (2 * sizes / (sizes + 1))
+    best = height.argmin(axis=1)
+    return np.where(height[np.arange(len(rows)), best] <= alpha, best, -1)
+
+
+def _assemble(
+    rows: _Rows,
+    labels: IntVector,
+    medoid_item_idx: IntVector,
+    x: npt.NDArray[np.generic],
+    strays: npt.NDArray[np.generic],
+    alpha: float,
+) -> InterestSet:
+    """Take dislikes from the interests they belong to, then arrange what is left."""
+    taken = np.zeros(len(medoid_item_idx))
+    if len(strays):
+        sizes = np.bincount(labels, minlength=len(taken)).astype(np.float64)
+        sums = np.zeros((len(taken), x.shape[1]))
+        np.add.at(sums, labels, x)
+        near = nearest_within(strays, sums, sizes, alpha)
+        np.add.at(taken, near[near >= 0], rows.strays.value[near >= 0])
+    return arrange(labels, rows.item_idx, rows.value, rows.last_ts_ms, medoid_item_idx, taken)[0]
+
+
+def arrange(
+    labels: IntVector,
+    item_idx: IntVector,
+    value: Float64Vector,
+    last_ts_ms: IntVector,
+    medoid_item_idx: IntVector,
+    taken: Float64Vector,
+) -> tuple[InterestSet, IntVector]:
+    """Drop what dislikes have used up; order interests and members by importance.
+
+    Parameters
+    ----------
+    labels, item_idx, value, last_ts_ms : arrays, shape [P]
+        Cluster of each distinct item, what it is worth by now, and its newest action.
+    medoid_item_idx : int64 array, shape [Q]
+    taken : float64 array, shape [Q]
+        What else belongs to each importance: dislikes of items that are not members.
+
+    Returns
+    -------
+    InterestSet
+    order : int64 array, shape [at most Q]
+        The cluster that each interest was.
+    """
     clusters = len(medoid_item_idx)
-    total = np.bincount(labels, rows.value, clusters).astype(np.float64)
-    last_ts_ms = np.zeros(clusters, np.int64)
-    np.maximum.at(last_ts_ms, labels, rows.last_ts_ms)
-    order = np.lexsort((medoid_item_idx, -last_ts_ms, -total))
+    total = np.bincount(labels, value, clusters).astype(np.float64) + taken
+    newest = np.zeros(clusters, np.int64)
+    np.maximum.at(newest, labels, last_ts_ms)
+    order = np.lexsort((medoid_item_idx, -newest, -total))
     order = order[total[order] > 0]
     rank = np.full(clusters, -1, np.int64)
     rank[order] = np.arange(len(order))
     kept = np.flatnonzero(rank[labels] >= 0)
-    by_rank = kept[np.lexsort((rows.item_idx[kept], -rows.value[kept], rank[labels[kept]]))]
+    by_rank = kept[np.lexsort((item_idx[kept], -value[kept], rank[labels[kept]]))]
     sizes = np.bincount(rank[labels[kept]], minlength=len(order))
-    return InterestSet(
+    found = InterestSet(
         medoid_item_idx=medoid_item_idx[order],
         importance=total[order],
         share=total[order] / max(total[order].sum(), np.finfo(float).tiny),
-        last_ts_ms=last_ts_ms[order],
-        member_item_idx=rows.item_idx[by_rank],
-        member_importance=rows.value[by_rank],
+        last_ts_ms=newest[order],
+        member_item_idx=item_idx[by_rank],
+        member_importance=value[by_rank],
         member_offsets=np.concatenate(([0], np.cumsum(sizes))),
     )
+    return found, order
 
 
-def _empty() -> InterestSet:
+def no_interests() -> InterestSet:
+    """Give the interests of somebody without any."""
     ints, floats = np.empty(0, np.int64), np.empty(0)
     return InterestSet(ints, floats, floats, ints, ints, floats, np.zeros(1, np.int64))

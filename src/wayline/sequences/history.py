@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wayline.schema import ActionColumns, FloatVector, IntVector
+from wayline.schema import (
+    CONTROL_PREFIX,
+    NOT_INTERESTED,
+    ActionColumns,
+    BoolVector,
+    FloatVector,
+    IntVector,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,12 @@ class UserSequence:
     def __len__(self) -> int:
         return len(self.item_idx)
 
+    def take(self, rows: IntVector | BoolVector) -> UserSequence:
+        """Give some actions; keep them oldest first."""
+        return UserSequence(
+            self.item_idx[rows], self.ts_ms[rows], self.worth[rows], self.position[rows]
+        )
+
     def wanted(self) -> History:
         """Give the wanted items once each, at their first time, with their largest worth."""
         positive = np.flatnonzero(self.worth > 0)
@@ -79,8 +92,10 @@ class Worths:
     def __init__(self, configured: Mapping[str, float], action_names: Sequence[str]) -> None:
         largest = max((w for w in configured.values() if w > 0), default=1.0)
         default = 0.0 if configured else 1.0
-        raw = np.array([configured.get(name, default) for name in action_names], np.float32)
-        self.unknown = [n for n in action_names if configured and n not in configured]
+        ours = {n: 0.0 for n in action_names if n.startswith(CONTROL_PREFIX)}
+        known = {**ours, NOT_INTERESTED: -largest, **configured}
+        raw = np.array([known.get(name, default) for name in action_names], np.float32)
+        self.unknown = [n for n in action_names if configured and n not in known]
         self._by_key = np.concatenate([[0.0], raw / largest]).astype(np.float32)
 
     def __len__(self) -> int:

@@ -135,6 +135,10 @@ class Store(Protocol):
         """
         ...
 
+    def action_details(self, positions: IntVector) -> list[tuple[str | None, str | None]]:
+        """``query`` and ``board`` of the actions at some positions; None where one has none."""
+        ...
+
     def count_actions(self) -> int:
         """Actions in the log."""
         ...

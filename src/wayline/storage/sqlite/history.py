@@ -6,7 +6,7 @@ import sqlite3
 
 import numpy as np
 
-from wayline.schema import ActionColumns, ActionRecord
+from wayline.schema import ActionColumns, ActionRecord, IntVector
 from wayline.storage.sqlite.chunks import empty
 from wayline.storage.sqlite.dictionaries import ACTION_NAMES, SURFACES, USERS, key_of, names
 
@@ -69,6 +69,17 @@ def action_records(
             board=board,
         )
         for item_id, action_key, ts_ms, value, surface_key, request_id, query, board in rows
+    ]
+
+
+def action_details(
+    connection: sqlite3.Connection, positions: IntVector
+) -> list[tuple[str | None, str | None]]:
+    """See ``Store.action_details``."""
+    find = "SELECT query, board FROM action_details WHERE position = ?"
+    return [
+        connection.execute(find, (position,)).fetchone() or (None, None)
+        for position in np.asarray(positions, np.int64).tolist()
     ]
 
 

@@ -83,6 +83,10 @@ class SqliteStore:
         with self._connections.snapshot() as connection:
             return history.action_records(connection, user_id, until_ts_ms, limit)
 
+    def action_details(self, positions: IntVector) -> list[tuple[str | None, str | None]]:
+        with self._connections.reading() as connection:
+            return history.action_details(connection, positions)
+
     def count_actions(self) -> int:
         with self._connections.reading() as connection:
             return log.count(connection)

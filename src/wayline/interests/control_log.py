@@ -1,0 +1,71 @@
+"""People's controls, gathered from the log once and followed from then on."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+import numpy as np
+
+from wayline.interests.controls import CONTROLS, Control
+from wayline.storage.store import Store
+
+
+class _Row(NamedTuple):
+    ts_ms: int
+    position: int
+    item_idx: int
+    action: str
+
+
+class ControlLog:
+    """Answers which controls a person has used up to a moment.
+
+    A history has an end (``sequences.lifelong``), a mute has none; controls are few, so all of them are kept at hand.
+
+    Parameters
+    ----------
+    store : Store
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._rows: dict[int, list[_Row]] = {}
+        self._position = 0
+
+    def follow(self) -> None:
+        """Take in what the log brought since the last call; nothing is read while nobody ever used a control."""
+        end = self._store.position()
+        if end <= self._position:
+            return
+        with self._lock:
+            names = self._store.action_names()
+            keys = {key: name for key, name in enumerate(names, start=1) if name in CONTROLS}
+            if not keys:
+                self._position = (
+                    end  # a name is in the dictionary before its first action is in the log
+                )
+                return
+            for part in self._store.scan_actions(after=self._position):
+                for at in np.flatnonzero(np.isin(part.action_key, list(keys))).tolist():
+                    row = _Row(
+                        int(part.ts_ms[at]),
+                        int(part.position[at]),
+                        int(part.item_key[at]) - 1,
+                        keys[int(part.action_key[at])],
+                    )
+                    self._rows.setdefault(int(part.user_key[at]), []).append(row)
+                self._position = int(part.position[-1])
+
+    def of(self, user_key: int, at_ts_ms: int) -> list[Control]:
+        """Give one person's controls up to a moment, oldest first."""
+        with self._lock:
+            rows = sorted(r for r in self._rows.get(user_key, ()) if r.ts_ms <= at_ts_ms)
+        if not rows:
+            return []
+        details = self._store.action_details(np.array([r.position for r in rows], np.int64))
+        return [
+            Control(row.action, board or "", row.item_idx, row.ts_ms, query or "")
+            for row, (query, board) in zip(rows, details, strict=True)
+        ]
