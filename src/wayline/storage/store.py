@@ -277,6 +277,12 @@ class Store(Protocol):
         """
         ...
 
+    def forgettings(self) -> int:
+        """How often anybody was forgotten, by any process; a few microseconds. Who keeps something
+        of people in memory drops it when this grows.
+        """
+        ...
+
     def check(self) -> list[str]:
         """What is wrong, one line each; empty for a sound store. Reads everything once."""
         ...

@@ -13,7 +13,17 @@ import numpy as np
 import polars as pl
 
 from wayline.schema import ActionColumns, ActionRecord, IntVector, ItemRecord
-from wayline.storage.sqlite import append, care, dictionaries, forget, history, items, log, traces
+from wayline.storage.sqlite import (
+    append,
+    care,
+    dictionaries,
+    forget,
+    history,
+    items,
+    keys,
+    log,
+    traces,
+)
 from wayline.storage.sqlite.connections import Connections
 from wayline.storage.sqlite.dictionaries import ACTION_NAMES, ITEMS, SURFACES, USERS
 from wayline.storage.sqlite.group import GroupCommit
@@ -191,6 +201,10 @@ class SqliteStore:
 
     def forget_user(self, user_id: str) -> dict[str, int]:
         return forget.forget_user(self._connections, user_id)
+
+    def forgettings(self) -> int:
+        with self._connections.reading() as connection:
+            return keys.forgettings(connection)
 
     def check(self) -> list[str]:
         return care.check(self._connections)
