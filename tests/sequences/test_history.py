@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayline.schema import ActionColumns
+from wayline.clock import DAY_MS
 from wayline.sequences.history import UserSequence, Worths, user_sequence
+from wayline.sequences.person import ActionVectors
 
 ROW = st.tuples(st.integers(0, 5), st.sampled_from([-1.0, 0.0, 0.2, 1.0]))
 
@@ -48,16 +49,28 @@ def test_without_settings_everything_is_wanted() -> None:
     assert worths.unknown == []
 
 
-def test_a_sequence_turns_what_the_store_gives_around() -> None:
-    actions = ActionColumns(
-        position=np.array([3, 1]),
-        user_key=np.array([1, 1]),
-        item_key=np.array([9, 4]),
-        action_key=np.array([1, 2], np.int16),
-        ts_ms=np.array([20, 10]),
-        value=np.zeros(2, np.float32),
+def actions_at(*ts_ms: int) -> ActionVectors:
+    many = len(ts_ms)
+    return ActionVectors(
+        item_key=np.arange(4, 4 + many),
+        action_key=np.resize(np.array([2, 1], np.int16), many),
+        ts_ms=np.array(ts_ms, np.int64),
+        position=np.arange(1, 1 + many),
     )
-    sequence = user_sequence(actions, Worths({"buy": 1.0, "return": -1.0}, ["buy", "return"]))
-    assert sequence.item_idx.tolist() == [3, 8]
+
+
+def test_a_sequence_is_what_the_store_gave_with_worths_and_positions_of_items() -> None:
+    worths = Worths({"buy": 1.0, "return": -1.0}, ["buy", "return"])
+    sequence = user_sequence(actions_at(10, 20), worths)
+    assert sequence.item_idx.tolist() == [3, 4]
     assert sequence.ts_ms.tolist() == [10, 20]
     assert sequence.worth.tolist() == [-1.0, 1.0]
+    assert sequence.position.tolist() == [1, 2]
+
+
+def test_a_sequence_ends_two_years_before_its_newest_action() -> None:
+    ages_days = [740, 731, 730, 10, 0]
+    actions = actions_at(*[1_000 * DAY_MS - age * DAY_MS for age in ages_days])
+    sequence = user_sequence(actions, Worths({}, ["a", "b"]), 730.0)
+    assert sequence.item_idx.tolist() == [5, 6, 7]
+    assert len(user_sequence(actions_at(), Worths({}, []), 730.0)) == 0

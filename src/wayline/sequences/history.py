@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from wayline.clock import DAY_MS
 from wayline.schema import (
     CONTROL_PREFIX,
     NOT_INTERESTED,
-    ActionColumns,
     BoolVector,
     FloatVector,
     IntVector,
 )
+from wayline.sequences._kernels import first_wanted
+from wayline.sequences.person import ActionVectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +71,8 @@ class UserSequence:
 
     def wanted(self) -> History:
         """Give the wanted items once each, at their first time, with their largest worth."""
-        positive = np.flatnonzero(self.worth > 0)
-        _, first, inverse = np.unique(
-            self.item_idx[positive], return_index=True, return_inverse=True
-        )
-        worth = np.zeros(len(first), np.float32)
-        np.maximum.at(worth, inverse, self.worth[positive])
-        order = np.argsort(first)
-        rows = positive[first[order]]
-        return History(self.item_idx[rows], self.ts_ms[rows], worth[order])
+        rows, worth = first_wanted(self.item_idx, self.worth)
+        return History(self.item_idx[rows], self.ts_ms[rows], worth)
 
 
 class Worths:
@@ -101,17 +99,26 @@ class Worths:
     def __len__(self) -> int:
         return len(self._by_key) - 1
 
-    def of(self, action_key: IntVector) -> FloatVector:
+    def of(self, action_key: npt.NDArray[np.integer[Any]]) -> FloatVector:
         """Give the worth of each action, shape [M]; 0 for a name that came later than these worths."""
         known = np.where(action_key < len(self._by_key), action_key, 0)
         return self._by_key[known]
 
 
-def user_sequence(actions: ActionColumns, worths: Worths) -> UserSequence:
-    """Turn what the store gives, newest first, into a sequence, oldest first."""
+def user_sequence(
+    actions: ActionVectors, worths: Worths, lifelong_days: float = math.inf
+) -> UserSequence:
+    """Turn a person's actions, oldest first, into what the later stages read.
+
+    What is more than ``lifelong_days`` older than the newest is left out.
+    """
+    start = 0
+    if len(actions) and math.isfinite(lifelong_days):
+        oldest_ts_ms = int(actions.ts_ms[-1]) - round(lifelong_days * DAY_MS)
+        start = int(np.searchsorted(actions.ts_ms, oldest_ts_ms))
     return UserSequence(
-        actions.item_key[::-1] - 1,
-        actions.ts_ms[::-1],
-        worths.of(actions.action_key[::-1].astype(np.int64)),
-        actions.position[::-1],
+        actions.item_key[start:] - 1,
+        actions.ts_ms[start:],
+        worths.of(actions.action_key[start:]),
+        actions.position[start:],
     )
