@@ -16,10 +16,10 @@ HASH = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads neighbourin
 
 
 @njit(cache=True, nogil=True)
-def _slot(table: IndexVector, keys: IntVector, rows: IndexVector, key: int, shift: int) -> int:
+def _slot(table: IndexVector, keys: IntVector, rows: IndexVector, key: int, shift: int) -> np.int64:
     """Find where ``key`` is or would be; ``keys[rows[table[slot]]]`` is the key of a slot."""
     mask = len(table) - 1
-    slot = int((np.uint64(key) * HASH) >> np.uint64(shift))
+    slot = np.int64((np.uint64(key) * HASH) >> np.uint64(shift))
     while table[slot] >= 0 and keys[rows[table[slot]]] != key:
         slot = (slot + 1) & mask
     return slot
