@@ -27,23 +27,27 @@ TYPES: dict[str, str] = {
     "value": "<f4",
 }
 DIFFERENCED = {"position", "ts_ms"}
-ROW_BYTES = sum(np.dtype(t).itemsize for t in TYPES.values())
 
 
 def encode(rows: ActionColumns) -> bytes:
     """Pack columns of one length, shape [M] each; M may be 0."""
+    return encode_columns({name: getattr(rows, name) for name in FIELDS}, TYPES)
+
+
+def encode_columns(columns: dict[str, npt.NDArray[Any]], types: dict[str, str]) -> bytes:
+    """Pack the columns that ``types`` names, narrowed to these types, in its order."""
     planes = []
-    for name in FIELDS:
-        column: npt.NDArray[Any] = getattr(rows, name)
+    for name, kind in types.items():
+        column = columns[name]
         if name in DIFFERENCED:
             column = np.diff(column, prepend=0)
-        narrow = np.ascontiguousarray(column, dtype=TYPES[name])
-        planes.append(narrow.view(np.uint8).reshape(len(rows), narrow.itemsize).T.tobytes())
+        narrow = np.ascontiguousarray(column, dtype=kind)
+        planes.append(narrow.view(np.uint8).reshape(len(column), narrow.itemsize).T.tobytes())
     return zlib.compress(b"".join(planes), 1)
 
 
-def decode(packed: bytes, count: int) -> ActionColumns:
-    """Unpack what ``encode`` packed.
+def decode_columns(packed: bytes, count: int, types: dict[str, str]) -> dict[str, npt.NDArray[Any]]:
+    """Unpack what ``encode_columns`` packed, in the types it was packed in.
 
     Raises
     ------
@@ -54,18 +58,29 @@ def decode(packed: bytes, count: int) -> ActionColumns:
         raw = zlib.decompress(packed)
     except zlib.error as error:
         raise ValueError(str(error)) from None
-    if len(raw) != count * ROW_BYTES:
-        raise ValueError(f"{len(raw)} bytes, expected {count * ROW_BYTES} for {count} rows")
+    row_bytes = sum(np.dtype(kind).itemsize for kind in types.values())
+    if len(raw) != count * row_bytes:
+        raise ValueError(f"{len(raw)} bytes, expected {count * row_bytes} for {count} rows")
     columns: dict[str, npt.NDArray[Any]] = {}
     start = 0
-    for name in FIELDS:
-        width = np.dtype(TYPES[name]).itemsize
+    for name, kind in types.items():
+        width = np.dtype(kind).itemsize
         planes = np.frombuffer(raw, np.uint8, count * width, start).reshape(width, count)
         start += count * width
-        column = np.ascontiguousarray(planes.T).view(TYPES[name]).reshape(count)
-        if name in DIFFERENCED:
-            column = np.cumsum(column)
-        columns[name] = column
+        column = np.ascontiguousarray(planes.T).view(kind).reshape(count)
+        columns[name] = np.cumsum(column) if name in DIFFERENCED else column
+    return columns
+
+
+def decode(packed: bytes, count: int) -> ActionColumns:
+    """Unpack what ``encode`` packed.
+
+    Raises
+    ------
+    ValueError
+        If ``packed`` does not hold ``count`` rows.
+    """
+    columns = decode_columns(packed, count, TYPES)
     return ActionColumns(
         position=columns["position"],
         user_key=columns["user_key"].astype(np.int64),
