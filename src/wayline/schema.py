@@ -166,3 +166,65 @@ class ActionColumns:
 
     def __len__(self) -> int:
         return len(self.position)
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What one person was shown and what they did about it, as columns, oldest request first.
+
+    Impressions, shape [I] each: ``ts_ms`` (of the request), ``request_idx`` (which request, from 0),
+    ``item_key``, ``place`` (in the answer, from 0). The queries that fetched impression i are
+    ``via_item_key[via_offsets[i] : via_offsets[i + 1]]``, shapes [P] and [I + 1]; none if another source did.
+    Engagements, shape [E] each, by impression and action: ``impression_idx``, ``action_key``, ``acted_ts_ms`` (the
+    earliest such action that named the request).
+    """
+
+    ts_ms: IntVector
+    request_idx: IntVector
+    item_key: IntVector
+    place: IntVector
+    via_offsets: IntVector
+    via_item_key: IntVector
+    impression_idx: IntVector
+    action_key: IntVector
+    acted_ts_ms: IntVector
+
+    def __len__(self) -> int:
+        return len(self.item_key)
+
+    @classmethod
+    def empty(cls) -> Feedback:
+        """Of somebody who was never shown anything."""
+        nothing: IntVector = np.empty(0, np.int64)
+        return cls(
+            ts_ms=nothing,
+            request_idx=nothing,
+            item_key=nothing,
+            place=nothing,
+            via_offsets=np.zeros(1, np.int64),
+            via_item_key=nothing,
+            impression_idx=nothing,
+            action_key=nothing,
+            acted_ts_ms=nothing,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ImpressionColumns:
+    """Impressions as columns, all of shape [I]; absent ``surface_key`` is 0."""
+
+    item_key: IntVector
+    ts_ms: IntVector
+    surface_key: IntVector
+    request_number: IntVector
+
+    def __len__(self) -> int:
+        return len(self.item_key)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackTotals:
+    """Over everybody: ``impressions`` by place, ``engagements`` by action_key, as far as a query fetched the item."""
+
+    impressions: IntVector
+    engagements: IntVector

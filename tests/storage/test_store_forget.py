@@ -51,6 +51,7 @@ def test_forgetting_leaves_no_byte_of_the_person(store: Store, path: Path, frame
         "action_details": 300,
         "requests": 1,
         "impressions": 0,
+        "engagements": 0,
     }
     left = _files(path)
     assert who.encode() not in left

@@ -11,12 +11,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from wayline.schema import ActionColumns, ActionRecord, FloatVector, IntVector, ItemRecord
+import numpy as np
+import numpy.typing as npt
+
+from wayline.schema import (
+    ActionColumns,
+    ActionRecord,
+    Feedback,
+    FeedbackTotals,
+    FloatVector,
+    ImpressionColumns,
+    IntVector,
+    ItemRecord,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
 SCAN_ROWS = 262_144
+MAX_QUERIES = 32
+"""Of one request: a bit each says which of them fetched an impression."""
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another process's transaction: an import commits every second or two.
 """
@@ -44,6 +58,10 @@ class RequestTrace:
     order shown. ``chain_id`` names the cursor chain (the first page's ``request_id``; empty means
     this request starts one). ``trace`` and ``provenance`` are JSON values and hold keys, never a
     user's id: what names a person must stay where ``forget_user`` finds it.
+
+    ``queries`` are the keys of the items that retrieval started from (the medoids of the interests
+    drawn), shape [at most 32]; bit q of ``via[i]``, uint32 [K] or empty, says that ``queries[q]``
+    fetched impression i. ``features`` are the signals of each impression, float16 [K, F] or empty.
     """
 
     request_id: str
@@ -57,12 +75,19 @@ class RequestTrace:
     chain_id: str = ""
     provenance: Sequence[Any] = ()
     trace: Mapping[str, Any] = field(default_factory=dict)
+    queries: IntVector = field(default_factory=lambda: np.empty(0, np.int64))
+    via: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
+    features: npt.NDArray[np.float16] = field(default_factory=lambda: np.empty((0, 0), np.float16))
 
     def __post_init__(self) -> None:
         sizes = {len(self.item_keys), len(self.scores), len(self.propensities)}
         if self.provenance:
             sizes.add(len(self.provenance))
+        sizes |= {len(column) for column in (self.via, self.features) if len(column)}
         assert len(sizes) == 1, f"columns of unequal length: {sizes}"
+        assert len(self.queries) <= MAX_QUERIES, f"{len(self.queries)} queries"
+        assert int(self.via.max(initial=0)) < 1 << len(self.queries), "via names an unknown query"
+        assert self.features.ndim == 2, f"features of shape {self.features.shape}"
 
 
 class Store(Protocol):
@@ -243,6 +268,9 @@ class Store(Protocol):
     def append_traces(self, requests: Sequence[RequestTrace]) -> None:
         """Keep answered requests with their impressions; a ``request_id`` known before is left as
         it was, and what was shown to a person forgotten meanwhile is not kept.
+
+        Actions that already name one of them are counted for it, as ``append_actions`` counts those
+        that come later: an action answers a request of the same person that showed the item.
         """
         ...
 
@@ -251,7 +279,9 @@ class Store(Protocol):
 
         Keys ``request_id, user_key, ts_ms, surface, generation, chain_id, trace`` and
         ``impressions``: a list of ``item_key, position, score, propensity, provenance`` in the
-        order shown.
+        order shown. ``queries`` (item keys), ``via`` (which of them fetched each impression, a list
+        of item keys each) and ``features`` (float16 [K, F]) are empty where none were traced, and
+        the first two also for unknown people.
         """
         ...
 
@@ -262,6 +292,38 @@ class Store(Protocol):
     def shown_items(self, chain_id: str) -> IntVector:
         """Keys of the items already shown in a cursor chain, in the order shown; empty for an
         unknown chain.
+        """
+        ...
+
+    # -- what came of it ---------------------------------------------------------------------------
+
+    def user_feedback(
+        self, user_key: int, *, until_ts_ms: int | None = None, requests: int = 200
+    ) -> Feedback:
+        """The newest ``requests`` requests of one person with ``ts_ms <= until_ts_ms``, and the
+        engagements until then; empty for an unknown key.
+
+        It depends on what was shown and on the log, not on the order in which they arrived. Of an
+        action that was repeated the earliest counts; of an item shown twice in one answer, its
+        first place.
+        """
+        ...
+
+    def user_impressions(
+        self, user_key: int, *, until_ts_ms: int | None = None, limit: int = 100
+    ) -> ImpressionColumns:
+        """Items shown to a person that no action ever answered, until then: newest first, each item
+        once (its newest impression); empty for an unknown key.
+        """
+        ...
+
+    def totals(self) -> FeedbackTotals:
+        """Impressions and engagements of everybody, kept up to date; a few microseconds."""
+        ...
+
+    def rebuild_engagements(self) -> int:
+        """Count all engagements anew from the log and what was shown, in one transaction; gives
+        their number. Changes nothing in a sound store.
         """
         ...
 

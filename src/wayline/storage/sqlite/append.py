@@ -15,7 +15,7 @@ import polars as pl
 
 from wayline.errors import InputError
 from wayline.schema import ActionColumns, BoolVector, IntVector
-from wayline.storage.sqlite import log
+from wayline.storage.sqlite import engagements, log
 from wayline.storage.sqlite.chunks import take
 from wayline.storage.sqlite.dictionaries import ACTION_NAMES, ITEMS, SURFACES, USERS
 from wayline.storage.sqlite.keys import Keys
@@ -86,6 +86,11 @@ def append(
         if len(some):
             named = [digests[i] if digests else None for i in some]
             _write_details(connection, keys, frame[some], rows.position[some], named)
+        if "request_id" in frame.columns:
+            answer = accepted & frame["request_id"].is_not_null().to_numpy()
+            engagements.attribute_actions(
+                connection, take(rows, answer), frame["request_id"].filter(answer)
+            )
     return _receipts(rows.position, accepted, [len(f) for f in frames])
 
 

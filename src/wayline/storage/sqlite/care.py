@@ -10,7 +10,7 @@ import numpy as np
 from wayline.errors import WaylineError
 from wayline.schema import IntVector
 from wayline.storage.disk import sync
-from wayline.storage.sqlite import dictionaries, log
+from wayline.storage.sqlite import dictionaries, engagements, log
 from wayline.storage.sqlite.connections import Connections
 from wayline.storage.sqlite.failures import translate, translated
 
@@ -32,6 +32,14 @@ COUNTED_BROKEN = {  # what each row is that the query behind it finds: FROM … 
     "requests of unknown or forgotten people": "requests WHERE user_key <> 0 "
     f"AND user_key NOT IN ({KNOWN_USERS})",
     "requests whose impressions do not add up": "requests WHERE length(impressions) <> 12 * shown",
+    "requests that are not kept by person": "requests r WHERE user_key <> 0 AND NOT EXISTS "
+    "(SELECT 1 FROM shown s WHERE s.user_key = r.user_key AND s.ts_ms = r.ts_ms "
+    "AND s.request_id = r.request_id AND s.request_number = r.request_number "
+    "AND length(s.item_keys) = 4 * r.shown AND length(s.via) IN (0, 4 * r.shown))",
+    "kept by person, of no request": "shown s WHERE NOT EXISTS (SELECT 1 FROM requests r "
+    "WHERE r.request_number = s.request_number AND r.user_key = s.user_key)",
+    "engagements that point nowhere": "engagements e WHERE NOT EXISTS (SELECT 1 FROM requests r "
+    "WHERE r.request_number = e.request_number AND r.user_key = e.user_key)",
     "chunks of the log that overlap": "(SELECT first_position, lag(last_position) OVER "
     "(ORDER BY last_position) AS before FROM log) WHERE first_position <= before",
     "chunks of the log that run backwards": "log WHERE first_position > last_position",
@@ -60,6 +68,7 @@ def check(connections: Connections) -> list[str]:
                 _references(connection)
                 + _dictionaries(connection)
                 + _log(connection, connections.path)
+                + engagements.check(connection, connections.path)
             )
     except WaylineError as error:
         return [error.message]

@@ -63,12 +63,17 @@ class Connections:
             raise NoWorkspaceError(
                 f"{self.path} is empty, expected a wayline database: make one with `wayline init`."
             )
-        if version == FORMAT_VERSION or self.read_only:
+        if version == FORMAT_VERSION:
             return
+        if self.read_only:
+            raise WorkspaceError(
+                f"{self.path} has format {version}, this wayline reads {FORMAT_VERSION}: open it "
+                "once to write, with `wayline doctor`."
+            )
         with self._turnstile.passing():  # two that switch to WAL at once refuse each other
             self._writer.execute("PRAGMA journal_mode = WAL").fetchall()
         with self.writing() as connection:  # the other may have been first: look again inside
-            migrate(connection, version_of(connection, self.path))
+            migrate(connection, version_of(connection, self.path), self.path)
 
     def _connect(self, cache_kib: int) -> sqlite3.Connection:
         mode = "ro" if self.read_only else "rwc"

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from wayline.errors import WorkspaceLockedError
-from wayline.storage.sqlite import log
+from wayline.storage.sqlite import engagements, log
 from wayline.storage.sqlite.chunks import take
 from wayline.storage.sqlite.connections import Connections
 from wayline.storage.sqlite.dictionaries import USERS, key_of
@@ -35,7 +35,7 @@ def forget_user(connections: Connections, user_id: str) -> dict[str, int]:
     with connections.writing() as connection:
         user_key = key_of(connection, USERS, user_id)
         removed = dict.fromkeys(
-            ("users", "actions", "action_details", "requests", "impressions"), 0
+            ("users", "actions", "action_details", "requests", "impressions", "engagements"), 0
         )
         if user_key is not None:
             texts += _queries(connection, user_key)
@@ -66,6 +66,7 @@ def _remove(connection: sqlite3.Connection, user_key: int, path: Path) -> dict[s
     shown = connection.execute(
         "SELECT coalesce(sum(shown), 0) FROM requests WHERE user_key = ?", me
     ).fetchone()[0]
+    engaged = engagements.remove(connection, user_key)
     details = connection.execute(
         "DELETE FROM action_details WHERE position IN (SELECT position FROM actions WHERE "
         "user_key = ?)",
@@ -82,6 +83,7 @@ def _remove(connection: sqlite3.Connection, user_key: int, path: Path) -> dict[s
         "action_details": details,
         "requests": requests,
         "impressions": int(shown),
+        "engagements": engaged,
     }
 
 

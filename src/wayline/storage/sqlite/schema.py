@@ -189,8 +189,14 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def migrate(connection: sqlite3.Connection, version: int) -> None:
+def migrate(connection: sqlite3.Connection, version: int, path: Path) -> None:
     """Take the file from ``version`` to ``FORMAT_VERSION``; the caller owns the transaction."""
     for step in MIGRATIONS[version:]:
         step(connection)
+    if (
+        version == 1
+    ):  # what its actions answered; after all steps, since it knows only the newest form
+        from wayline.storage.sqlite import engagements
+
+        engagements.rebuild(connection, path)
     connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")

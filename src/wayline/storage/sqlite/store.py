@@ -12,11 +12,21 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from wayline.schema import ActionColumns, ActionRecord, IntVector, ItemRecord
+from wayline.schema import (
+    ActionColumns,
+    ActionRecord,
+    Feedback,
+    FeedbackTotals,
+    ImpressionColumns,
+    IntVector,
+    ItemRecord,
+)
 from wayline.storage.sqlite import (
     append,
     care,
     dictionaries,
+    engagements,
+    feedback,
     forget,
     history,
     items,
@@ -183,7 +193,7 @@ class SqliteStore:
     def append_traces(self, requests: Sequence[RequestTrace]) -> None:
         if requests:
             with self._connections.writing() as connection:
-                traces.append_traces(connection, requests)
+                traces.append_traces(connection, requests, self.path)
 
     def request(self, request_id: str) -> dict[str, Any] | None:
         with self._connections.snapshot() as connection:
@@ -196,6 +206,28 @@ class SqliteStore:
     def shown_items(self, chain_id: str) -> IntVector:
         with self._connections.reading() as connection:
             return traces.shown_items(connection, chain_id)
+
+    # -- what came of it
+
+    def user_feedback(
+        self, user_key: int, *, until_ts_ms: int | None = None, requests: int = 200
+    ) -> Feedback:
+        with self._connections.snapshot() as connection:
+            return feedback.user_feedback(connection, user_key, until_ts_ms, requests)
+
+    def user_impressions(
+        self, user_key: int, *, until_ts_ms: int | None = None, limit: int = 100
+    ) -> ImpressionColumns:
+        with self._connections.snapshot() as connection:
+            return feedback.user_impressions(connection, user_key, until_ts_ms, limit)
+
+    def totals(self) -> FeedbackTotals:
+        with self._connections.snapshot() as connection:
+            return feedback.totals(connection)
+
+    def rebuild_engagements(self) -> int:
+        with self._connections.writing() as connection:
+            return engagements.rebuild(connection, self.path)
 
     # -- care
 
