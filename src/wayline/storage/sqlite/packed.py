@@ -119,9 +119,7 @@ def rows_of(
     until = FOREVER_MS if until_ts_ms is None else int(until_ts_ms)
     tail = (user_key, until, -1 if limit is None else int(limit))
     parts = [Rows.of(connection.execute(TAIL, tail).fetchall())]
-    chunks = connection.execute(
-        CHUNKS + "first_ts_ms <= ? ORDER BY number DESC", (user_key, until)
-    )
+    chunks = connection.execute(CHUNKS + "first_ts_ms <= ? ORDER BY number DESC", (user_key, until))
     packed = 0
     for count, columns in chunks:  # newest first, and no more than are needed
         rows = _decode(columns, count)
@@ -192,6 +190,14 @@ def _among(there: Rows, rows: ActionColumns, which: IntVector) -> BoolVector:
         strict=True,
     )
     return np.array([identity in identities for identity in asked], np.bool_)
+
+
+def worth_it(connection: sqlite3.Connection, user_key: int) -> bool:
+    """Whether ``pack`` would move anything; asked before a transaction is begun for it."""
+    me = int(user_key)
+    return (
+        len(connection.execute(TO_MOVE, (me, me, KEEP_ROWS, WORTH_ROWS)).fetchall()) == WORTH_ROWS
+    )
 
 
 def pack(connection: sqlite3.Connection, user_key: int) -> int:
