@@ -1,16 +1,21 @@
-"""What was shown: one row a request, its impressions as one packed blob of twelve bytes each."""
+"""What was shown: one row a request, its impressions as one packed blob of twelve bytes each, and
+the keys once more where they are read by person (``shown``).
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from wayline.schema import IntVector
+from wayline.storage.sqlite import engagements
 from wayline.storage.sqlite.dictionaries import SURFACES, names
 from wayline.storage.sqlite.keys import Keys
 from wayline.storage.store import RequestTrace
@@ -20,22 +25,26 @@ IMPRESSION = np.dtype([("item_key", "<u4"), ("score", "<f4"), ("propensity", "<f
 INSERT = """
 INSERT INTO requests (
     request_id, chain_id, user_key, ts_ms, surface_key,
-    generation, trace, provenance, shown, impressions
+    generation, trace, provenance, shown, impressions, features
 )
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
 -- another process may have forgotten the person while the answer was on its way here
 WHERE NOT EXISTS (SELECT 1 FROM users WHERE user_key = ?3 AND user_id IS NULL)
 ON CONFLICT (request_id) DO NOTHING
 """
 
 
-def append_traces(connection: sqlite3.Connection, requests: Sequence[RequestTrace]) -> None:
+def append_traces(
+    connection: sqlite3.Connection, requests: Sequence[RequestTrace], path: Path
+) -> None:
     """See ``Store.append_traces``; runs inside a write transaction."""
     surfaces = pl.Series([r.surface for r in requests], dtype=pl.String)
     surface_keys = Keys().ensure(connection, SURFACES, surfaces).tolist()
-    connection.executemany(
-        INSERT,
-        (
+    fresh: list[tuple[int, str]] = []
+    vias: list[bytes] = []
+    for request, surface_key in zip(requests, surface_keys, strict=True):
+        cursor = connection.execute(
+            INSERT,
             (
                 request.request_id,
                 request.chain_id or request.request_id,
@@ -47,23 +56,50 @@ def append_traces(connection: sqlite3.Connection, requests: Sequence[RequestTrac
                 json.dumps(list(request.provenance), ensure_ascii=False),
                 len(request.item_keys),
                 _pack(request),
-            )
-            for request, surface_key in zip(requests, surface_keys, strict=True)
+                request.features.astype("<f2").tobytes() or None,
+            ),
+        )
+        if cursor.rowcount and request.user_key:
+            assert cursor.lastrowid is not None
+            fresh.append((cursor.lastrowid, request.request_id))
+            vias.append(_write_shown(connection, request, cursor.lastrowid, surface_key))
+    engagements.count_shown(connection, vias)
+    engagements.attribute_requests(connection, fresh, path)
+
+
+def _write_shown(
+    connection: sqlite3.Connection, request: RequestTrace, number: int, surface_key: int
+) -> bytes:
+    """Keep what a known person was shown where it is read by person; gives the packed ``via``."""
+    via = request.via.astype("<u4").tobytes() if request.via.any() else b""
+    connection.execute(
+        "INSERT INTO shown VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            int(request.user_key),
+            int(request.ts_ms),
+            request.request_id,
+            number,
+            surface_key,
+            np.asarray(request.item_keys).astype("<u4").tobytes(),
+            np.asarray(request.queries).astype("<u4").tobytes(),
+            via,
         ),
     )
+    return via
 
 
 def request(connection: sqlite3.Connection, request_id: str) -> dict[str, Any] | None:
     """See ``Store.request``."""
     row = connection.execute(
         "SELECT request_id, user_key, ts_ms, surface_key, generation, chain_id, trace, "
-        "provenance, impressions "
+        "provenance, features, impressions "
         "FROM requests WHERE request_id = ?",
         (request_id,),
     ).fetchone()
     if row is None:
         return None
-    found_id, user_key, ts_ms, surface_key, generation, chain_id, trace, provenance, packed = row
+    found_id, user_key, ts_ms, surface_key, generation, chain_id, trace, provenance = row[:8]
+    features, packed = row[8:]
     shown = np.frombuffer(packed, IMPRESSION)
     why = json.loads(provenance) or [None] * len(shown)
     return {
@@ -74,6 +110,8 @@ def request(connection: sqlite3.Connection, request_id: str) -> dict[str, Any] |
         "generation": generation,
         "chain_id": chain_id,
         "trace": json.loads(trace),
+        **_queries(connection, (user_key, ts_ms, found_id)),
+        "features": _features(features, len(shown)),
         "impressions": [
             {
                 "item_key": item_key,
@@ -87,6 +125,35 @@ def request(connection: sqlite3.Connection, request_id: str) -> dict[str, Any] |
             )
         ],
     }
+
+
+def _queries(connection: sqlite3.Connection, key: tuple[int, int, str]) -> dict[str, Any]:
+    """What retrieval started from, and which of it fetched each impression."""
+    found = connection.execute(
+        "SELECT queries, via FROM shown WHERE user_key = ? AND ts_ms = ? AND request_id = ?", key
+    ).fetchone()
+    queries, via = (np.frombuffer(blob, "<u4") for blob in found or (b"", b""))
+    bits = np.arange(len(queries), dtype=np.uint32)
+    return {
+        "queries": queries.tolist(),
+        "via": [queries[(mask >> bits & 1).astype(np.bool_)].tolist() for mask in via],
+    }
+
+
+def _features(packed: bytes | None, shown: int) -> npt.NDArray[np.float16]:
+    """The signals of each impression, [K, F]; [K, 0] where none were kept."""
+    values = np.frombuffer(packed or b"", "<f2")
+    return values.reshape(shown, -1 if len(values) else 0)
+
+
+def request_engagements(connection: sqlite3.Connection, request_id: str) -> list[tuple[int, int]]:
+    """See ``Store.request_engagements``."""
+    return connection.execute(
+        "SELECT e.item_key, e.action_key FROM requests AS r JOIN engagements AS e "
+        "ON e.user_key = r.user_key AND e.request_number = r.request_number "
+        "WHERE r.request_id = ?",
+        (request_id,),
+    ).fetchall()
 
 
 def user_requests(connection: sqlite3.Connection, user_key: int) -> list[str]:
