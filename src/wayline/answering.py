@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
 import numpy as np
+import numpy.typing as npt
 
 from wayline.clock import to_ts_ms
 from wayline.config import Config
@@ -19,11 +21,12 @@ from wayline.feed.pipeline import Trace
 from wayline.feed.query import FeedQuery
 from wayline.retrieval.recipe import regime_of
 from wayline.retrieval.signals import Reading
-from wayline.retrieval.sources.vectors import draw_interests
-from wayline.schema import Feed, IntVector
-from wayline.sequences.history import UserSequence
+from wayline.rewards.reward import draw
+from wayline.rewards.trying import Trying
+from wayline.schema import Feed, FloatVector, Interest, IntVector
+from wayline.sequences.history import History, UserSequence
 from wayline.served import Profile, ServedGeneration
-from wayline.storage.store import RequestTrace
+from wayline.storage.store import MAX_QUERIES, RequestTrace, Store
 
 MAX_CURSOR = 200  # ours have about 50 characters
 
@@ -38,8 +41,8 @@ def make_query(
     moment: int,
     limit: int,
     shown: IntVector,
-) -> tuple[FeedQuery, Profile]:
-    """Look up once what the stages of a feed read, and the person's interests with their names.
+) -> tuple[FeedQuery, Profile, Trying]:
+    """Look up once what the stages of a feed read, the person's interests with their names, and what each is worth.
 
     Parameters
     ----------
@@ -48,8 +51,8 @@ def make_query(
     shown : int64 array
         Positions of the items that earlier pages showed.
     """
-    history = sequence.wanted()
     profile = served.profile(user_key, user_id, sequence, moment)
+    history = without_muted(sequence.wanted(), profile)
     newest = int(history.ts_ms[-1]) if len(history) else 0
     regime = regime_of(len(history), newest, moment)
     names = served.recipe.names()
@@ -57,7 +60,9 @@ def make_query(
     # By the id, not the key: the same log gives the same feed in whatever order it was imported.
     seed = crc32(f"{user_id} {moment} {len(shown)}".encode())
     feed = config.feed
-    drawn = draw_interests(profile.interests, config.interests.sample, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    trying = served.try_interests(user_key, profile, moment, rng)
+    drawn = draw(trying.chance, config.interests.sample, rng)
     query = FeedQuery(
         user_key=user_key,
         at_ts_ms=moment,
@@ -67,6 +72,8 @@ def make_query(
         history=history,
         interests=profile.interests,
         drawn=drawn,
+        liking=trying.liking,
+        muted=profile.standing.muted,
         reading=Reading(served.tables, names, history, moment),
         regime=regime,
         weights=np.array([weights.get(name, 0.0) for name in names], np.float32),
@@ -77,8 +84,21 @@ def make_query(
         exclude_seen=feed.repeat == "exclude",
         max_per_interest=feed.max_per_interest,
         shown=shown,
+        passed_item_idx=trying.passed_item_idx,
+        passed=trying.passed,
+        fatigue=feed.fatigue,
     )
-    return query, profile
+    return query, profile, trying
+
+
+def without_muted(history: History, profile: Profile) -> History:
+    """Give a history without the items of muted interests: they lead to nothing any more."""
+    interests, muted = profile.interests, profile.standing.muted
+    if not muted.any():
+        return history
+    members = np.concatenate([interests.members(q) for q in np.flatnonzero(muted).tolist()])
+    rows = np.flatnonzero(~np.isin(history.item_idx, members))
+    return History(history.item_idx[rows], history.ts_ms[rows], history.worth[rows])
 
 
 def fill_up(
@@ -117,37 +137,197 @@ def request_trace(
     trace: Trace,
     surface: str | None,
     chain: str,
-    reasons: list[Any],
+    profile: Profile,
+    trying: Trying,
+    *,
+    seen: bool,
 ) -> RequestTrace:
-    """Keep the impressions with their provenance: what later rewards and training read."""
-    drawn = [int(q) for q in query.drawn]
+    """Keep the impressions with their provenance: what rewards, training and explanations read.
+
+    Parameters
+    ----------
+    seen : bool
+        False for a question about the past, whose answer nobody was shown.
+    """
+    answered_for, via = attribution(query, candidates)
+    rewards = trying.rewards
     return RequestTrace(
         request_id=feed.request_id,
         user_key=query.user_key,
         ts_ms=query.at_ts_ms,
         item_keys=candidates.item_idx + 1,
         scores=candidates.score,
-        propensities=np.ones(len(candidates), np.float32),
+        propensities=_propensities(query, candidates, trying),
         surface=surface,
         generation=feed.generation,
         chain_id="" if chain == feed.request_id else chain,
         provenance=[
             {
                 "sources": candidates.sources_of(row),
-                "interest": next((r.interest for r in reasons[row] if r.interest), None),
+                "interests": [
+                    profile.ids[q] for k, q in enumerate(answered_for) if int(via[row]) >> k & 1
+                ],
             }
             for row in range(len(candidates))
         ],
         trace={
             "regime": query.regime,
             "seed": query.seed,
-            "drawn": drawn,
+            "signals": {
+                name: round(float(weight), 4)
+                for name, weight in zip(query.reading.names, query.weights, strict=True)
+            },
+            "interests": [
+                {
+                    "id": profile.ids[q],
+                    "medoid_item_key": int(query.interests.medoid_item_idx[q]) + 1,
+                    "drawn": q in query.drawn,
+                    "chance": round(float(trying.chance[q]), 4),
+                    "impressions": round(float(rewards.impressions[q]), 3),
+                    "engagements": round(float(rewards.engagements[q]), 3),
+                    "factor": round(float(rewards.factor[q]), 3),
+                }
+                for q in answered_for
+            ],
             "fetched": trace.fetched,
             "dropped": trace.dropped,
             "stage_ms": trace.stage_ms,
             "degraded": trace.degraded,
         },
+        queries=query.interests.medoid_item_idx[answered_for] + 1,
+        via=via,
+        features=candidates.features.astype(np.float16),
+        seen=seen,
     )
+
+
+def attribution(
+    query: FeedQuery, candidates: Candidates
+) -> tuple[list[int], npt.NDArray[np.uint32]]:
+    """Say which interests each impression will be counted for: those drawn that fetched it, else the one it belongs to.
+
+    Returns
+    -------
+    list of int
+        Interests, at most 32; the drawn ones first.
+    uint32 array, shape [K]
+        Bit ``q`` is set where the ``q``-th of them is meant.
+    """
+    named = [int(q) for q in query.drawn[:MAX_QUERIES]]
+    via = candidates.via.copy()
+    for row in np.flatnonzero((via == 0) & (candidates.interest >= 0)).tolist():
+        q = int(candidates.interest[row])
+        if q not in named and len(named) < MAX_QUERIES:
+            named.append(q)
+        if q in named:
+            via[row] = np.uint32(1) << np.uint32(named.index(q))
+    return named, via
+
+
+def _propensities(query: FeedQuery, candidates: Candidates, trying: Trying) -> FloatVector:
+    """How likely each item was to be a candidate: 1 unless only the interests drawn brought it, shape [K]."""
+    out = np.ones(len(candidates), np.float32)
+    if "interests" not in candidates.sources:
+        return out
+    only = np.uint32(1 << candidates.sources.index("interests"))
+    for row in np.flatnonzero(candidates.fetched_by == only).tolist():
+        bits = int(candidates.via[row])
+        missed = [1 - trying.reached[q] for k, q in enumerate(query.drawn) if bits >> k & 1]
+        out[row] = 1 - np.prod(missed)
+    return out
+
+
+def interest_records(
+    profile: Profile, trying: Trying, item_ids: Callable[[IntVector], list[str]]
+) -> list[Interest]:
+    """Give a person's interests as a caller reads them."""
+    found, rewards, standing = profile.interests, trying.rewards, profile.standing
+    medoids = item_ids(found.medoid_item_idx + 1)
+    return [
+        Interest(
+            id=profile.ids[q],
+            medoid=medoids[q],
+            label=profile.labels[q],
+            items=item_ids(found.members(q) + 1),
+            importance=float(found.importance[q]),
+            share=float(found.share[q]),
+            last_at=int(found.last_ts_ms[q]),
+            impressions=round(float(rewards.impressions[q]), 4),
+            engagements=round(float(rewards.engagements[q]), 4),
+            reward=round(float(rewards.reward[q]), 6) if rewards.impressions[q] > 0 else None,
+            probability=round(float(trying.chance[q]), 6),
+            muted=bool(standing.muted[q]),
+            boost=float(standing.boost[q]),
+        )
+        for q in range(len(found))
+    ]
+
+
+def explained(found: dict[str, Any], store: Store) -> dict[str, Any]:
+    """Turn a traced request into the whole decision: each item's score in parts, its interests, and what came of it.
+
+    Parameters
+    ----------
+    found : dict
+        As ``Store.request`` gives it.
+    """
+    trace = found["trace"]
+    keys = np.array([i["item_key"] for i in found["impressions"]], np.int64)
+    titles = [r.title or r.item_id for r in store.item_records(keys)]
+    drawn = [dict(one) for one in trace.get("interests", [])]
+    medoids = store.item_records(np.array([i.pop("medoid_item_key") for i in drawn], np.int64))
+    interests = [
+        {**one, "title": r.title or r.item_id} for one, r in zip(drawn, medoids, strict=True)
+    ]
+    names = store.action_names()
+    answers: dict[int, list[str]] = {}
+    for item_key, action_key in store.request_engagements(found["request_id"]):
+        answers.setdefault(item_key, []).append(names[action_key - 1])
+    weights = trace.get("signals", {})
+    shown = []
+    for row, (impression, item_id, title) in enumerate(
+        zip(found["impressions"], store.item_ids(keys), titles, strict=True)
+    ):
+        why = impression["provenance"] or {}
+        shown.append(
+            {
+                "item_id": item_id,
+                "title": title,
+                "position": impression["position"],
+                "score": round(impression["score"], 4),
+                "propensity": round(impression["propensity"], 4),
+                "parts": _parts(impression["score"], found["features"][row : row + 1], weights),
+                "sources": why.get("sources", []),
+                "interests": why.get("interests", []),
+                "actions": sorted(answers.get(impression["item_key"], ())),
+            }
+        )
+    return {
+        "request_id": found["request_id"],
+        "user_id": store.user_ids(np.array([found["user_key"]], np.int64))[0],
+        "ts": found["ts_ms"],
+        "surface": found["surface"],
+        "generation": found["generation"],
+        "trace": {k: v for k, v in trace.items() if k != "interests"},
+        "interests": interests,
+        "impressions": shown,
+    }
+
+
+def _parts(
+    score: float, features: npt.NDArray[np.float16], weights: dict[str, float]
+) -> dict[str, float]:
+    """What each signal adds to a score; ``feedback`` is the rest: interest, boost and fatigue."""
+    if features.shape != (1, len(weights)):
+        return {}
+    parts = {
+        name: round(float(value) * weight, 4)
+        for (name, weight), value in zip(weights.items(), features[0], strict=True)
+        if weight
+    }
+    rest = score - sum(parts.values())
+    # Features are kept in half precision: a rest of that size says nothing.
+    return {**parts, "feedback": round(rest, 4)} if abs(rest) > 0.02 else parts
 
 
 def write_cursor(chain: str, at_ts_ms: int | None) -> str:

@@ -97,6 +97,7 @@ class FeedConfig:
     repeat: str = "exclude"
     diversity: float = -1.0
     max_per_interest: int = 0
+    fatigue: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)

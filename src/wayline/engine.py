@@ -17,7 +17,15 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
-from wayline.answering import fill_up, make_query, read_cursor, request_trace, write_cursor
+from wayline.answering import (
+    explained,
+    fill_up,
+    interest_records,
+    make_query,
+    read_cursor,
+    request_trace,
+    write_cursor,
+)
 from wayline.builder import INTERESTS, Progress, build_generation
 from wayline.clock import Clock, to_ts_ms, wall_clock
 from wayline.config import load_config
@@ -36,8 +44,10 @@ from wayline.feed.reasons import explain
 from wayline.feed.traces import TraceWriter
 from wayline.intake import Chunk, ColumnMap, read_actions, read_items, validate_actions
 from wayline.interests.control_log import ControlLog
+from wayline.interests.controls import control_rows
 from wayline.retrieval.recipe import plain_recipe
 from wayline.schema import (
+    NOT_INTERESTED,
     ActionRecord,
     Feed,
     FeedItem,
@@ -48,6 +58,7 @@ from wayline.schema import (
     Receipt,
     SimilarItem,
 )
+from wayline.sequences.cache import Histories
 from wayline.sequences.history import UserSequence, Worths
 from wayline.served import ServedGeneration
 from wayline.storage.disk import full_disk_said
@@ -131,6 +142,7 @@ class Engine:
         self._generations = Generations(path / "data" / "generations")
         self._clock = clock
         self._controls = ControlLog(self.store)
+        self._histories = Histories(self.store, self.config.sequences)
         self._served: ServedGeneration | None = None
         self._load_lock = threading.Lock()
         self._first_build = threading.Lock()
@@ -274,9 +286,11 @@ class Engine:
             with self._load_lock:
                 if self._served is None or self._served.id != current:
                     self._served = ServedGeneration(
-                        current, self._generations, self.store, self.config, self._controls
-                    )
+                        current, self._generations, self.store, self.config, self._controls,
+                        self._histories,
+                    )  # fmt: skip
                 served = self._served
+        self._histories.heed_forgettings(self.store.forgettings())
         served.follow()
         return served
 
@@ -316,20 +330,64 @@ class Engine:
         user_key = self._user_key(user_id) or 0
         sequence, moment = self._sequence(served, user_key, at)
         profile = served.profile(user_key, user_id, sequence, moment)
-        found = profile.interests
-        medoids = self.store.item_ids(found.medoid_item_idx + 1)
-        return [
-            Interest(
-                id=profile.ids[q],
-                medoid=medoids[q],
-                label=profile.labels[q],
-                items=self.store.item_ids(found.members(q) + 1),
-                importance=float(found.importance[q]),
-                share=float(found.share[q]),
-                last_at=int(found.last_ts_ms[q]),
+        trying = served.try_interests(user_key, profile, moment)
+        return interest_records(profile, trying, self.store.item_ids)
+
+    def change_interest(
+        self,
+        user_id: str,
+        interest_id: str,
+        *,
+        label: str | None = None,
+        muted: bool | None = None,
+        boost: float | None = None,
+        reset: bool = False,
+    ) -> Interest:
+        """Let a person steer one of their interests: it holds from the next feed on, and through every build.
+
+        Parameters
+        ----------
+        label : str, optional
+            Their own name for it; empty for the automatic one.
+        muted : bool, optional
+            Show nothing of it.
+        boost : float, optional
+            0.1 (less) to 10 (more); 1 is as it was.
+        reset : bool
+            Take the person's own words about it back, and what feedback said of it.
+
+        Raises
+        ------
+        NotFoundError
+            If the person has no such interest.
+        InputError
+            If nothing is said, or a value is not one.
+        """
+        found = next((i for i in self.interests(user_id) if i.id == interest_id), None)
+        if found is None:
+            raise NotFoundError(
+                f"There is no interest {shorten(interest_id)} of {shorten(user_id)}: give the id of one that "
+                "`interests` lists now.",
+                field="interest",
             )
-            for q in range(len(found))
-        ]
+        rows = control_rows(
+            user_id, interest_id, found.medoid, self.now(),
+            label=label, muted=muted, boost=boost, reset=reset,
+        )  # fmt: skip
+        self.add_actions(rows)
+        return next((i for i in self.interests(user_id) if i.id == interest_id), found)
+
+    def not_interested(self, user_id: str, item_id: str) -> Receipt:
+        """Let a person turn one item down: it does not come back, and its interest counts for less.
+
+        Raises
+        ------
+        NotFoundError
+            If no item and no action ever named the item.
+        """
+        self._item_key(item_id)
+        row = {"user_id": _id("user_id", user_id), "item_id": item_id, "action": NOT_INTERESTED}
+        return self.add_actions([{**row, "ts": self.now()}])
 
     def feed(
         self,
@@ -360,7 +418,7 @@ class Engine:
         served = self._serve()
         user_key = self._user_key(user_id) or 0
         sequence, moment = self._sequence(served, user_key, at)
-        query, profile = make_query(
+        query, profile, trying = make_query(
             served,
             self.config,
             user_key=user_key,
@@ -386,7 +444,11 @@ class Engine:
             cold_start=len(query.history) == 0,
             degraded=trace.degraded,
         )
-        self.traces.add(request_trace(feed, query, candidates, trace, surface, chain, reasons))
+        self.traces.add(
+            request_trace(
+                feed, query, candidates, trace, surface, chain, profile, trying, seen=at is None
+            )
+        )
         self._count_feed(candidates, trace, (time.perf_counter() - began) * 1e3)
         return feed
 
@@ -475,13 +537,9 @@ class Engine:
         NotFoundError
             If it is unknown.
         """
-        self.traces.flush()
-        found = self.store.request(request_id)
-        if found is None:
-            raise NotFoundError(
-                f"There is no request {shorten(request_id)}: give the request_id of a feed.",
-                field="request_id",
-            )
+        found = self._traced(request_id)
+        for name in ("queries", "via", "features"):
+            found.pop(name)  # keys and numbers for `explain`
         keys = np.array([i.pop("item_key") for i in found["impressions"]], np.int64)
         for impression, item_id in zip(
             found["impressions"], self.store.item_ids(keys), strict=True
@@ -489,6 +547,27 @@ class Engine:
             impression["item_id"] = item_id
         user_ids = self.store.user_ids(np.array([found.pop("user_key")], np.int64))
         return {"user_id": user_ids[0], **found}
+
+    def explain(self, request_id: str) -> dict[str, Any]:
+        """Give the whole decision behind one feed: interests drawn and their odds, candidates by source, what each
+        filter removed, each item's score in parts, and the actions that answered it.
+
+        Raises
+        ------
+        NotFoundError
+            If the request is unknown.
+        """
+        return explained(self._traced(request_id), self.store)
+
+    def _traced(self, request_id: str) -> dict[str, Any]:
+        self.traces.flush()
+        found = self.store.request(request_id)
+        if found is None:
+            raise NotFoundError(
+                f"There is no request {shorten(request_id)}: give the request_id of a feed.",
+                field="request_id",
+            )
+        return found
 
     # -- care ----------------------------------------------------------------------------------------------------------
 
@@ -561,6 +640,7 @@ class Engine:
             "unwritten_trace_failures": self.traces.failures,
             "lost_traces": self.traces.lost,
             "counters": dict(self.counters),
+            "histories": self._histories.stats(),
         }
         if current is not None:
             generation = self._generation(current)

@@ -25,7 +25,10 @@ from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.recipe import Recipe
 from wayline.retrieval.signals import HALF_LIVES_DAYS, TABLE_SIGNALS, SignalTables
 from wayline.retrieval.tables import NeighbourTable
+from wayline.rewards.reward import mean_rate
+from wayline.rewards.trying import Trying, try_interests
 from wayline.schema import BoolVector, IntVector
+from wayline.sequences.cache import Histories
 from wayline.sequences.history import UserSequence, Worths, user_sequence
 from wayline.storage.generations import Generations
 from wayline.storage.store import Store
@@ -58,7 +61,8 @@ class ServedGeneration:
     store : Store
     config : Config
     controls : ControlLog
-        Outlives the generation.
+    histories : Histories
+        These two outlive the generation.
     """
 
     def __init__(
@@ -68,13 +72,14 @@ class ServedGeneration:
         store: Store,
         config: Config,
         controls: ControlLog,
+        histories: Histories,
     ) -> None:
         self.id = id_
         self.path, self.manifest = generations.open(id_)
         self._store, self._config = store, config
         self._lock = threading.Lock()
         self._profiles: OrderedDict[tuple[int, int, int, int], Profile] = OrderedDict()
-        self._controls = controls
+        self._controls, self._histories = controls, histories
         folder = self.path
         # A plain array over the mapped pages: numpy pays for its memmap class at every index.
         self.vectors = np.asarray(np.load(folder / "vectors.npy", mmap_mode="r"))
@@ -129,10 +134,15 @@ class ServedGeneration:
     def follow(self) -> None:
         """Count what the log brought since the last call; cheap when there is nothing."""
         self._controls.follow()
+        if (
+            self._histories.position < self.position
+        ):  # a build has counted what they have not seen yet
+            self._histories.follow_log()
         if self._store.position() <= self.position:
             return
         with self._lock:
             for part in self._store.scan_actions(after=self.position):
+                self._histories.follow(part, after=self.position)
                 if len(self.worths) < int(part.action_key.max()):
                     self.worths = Worths(self._config.actions, self._store.action_names())
                 self._count(
@@ -157,12 +167,10 @@ class ServedGeneration:
         begins = np.flatnonzero(np.diff(user_key[rows], prepend=-1))
         for begin, end in pairwise([*begins.tolist(), len(rows)]):
             own = rows[begin:end]
-            known = self._store.user_actions(int(user_key[own[0]]))
+            known = self._histories.get(int(user_key[own[0]]))
             wanting = self.worths.of(known.action_key.astype(np.int64)) > 0
-            order = np.lexsort((known.position[wanting], known.ts_ms[wanting]))
-            items = known.item_key[wanting][order]
-            _, at = np.unique(items, return_index=True)
-            firsts = known.position[wanting][order][at]
+            _, at = np.unique(known.item_key[wanting], return_index=True)
+            firsts = known.position[wanting][at]
             first[begin:end] = np.isin(position[own], firsts)
         rows = rows[first]
         self.tables.popularity.add(ts_ms[rows], item_key[rows] - 1)
@@ -181,10 +189,10 @@ class ServedGeneration:
 
     def sequence(self, user_key: int, at_ts_ms: int | None) -> UserSequence:
         """Give what a person did up to a moment, everything for None."""
-        actions = self._store.user_actions(user_key, until_ts_ms=at_ts_ms)
+        actions = self._histories.get(user_key, at_ts_ms)
         if len(actions) and len(self.worths) < int(actions.action_key.max()):
             self.worths = Worths(self._config.actions, self._store.action_names())
-        return user_sequence(actions, self.worths)
+        return user_sequence(actions, self.worths, self._config.sequences.lifelong_days)
 
     def profile(
         self, user_key: int, user_id: str, sequence: UserSequence, at_ts_ms: int
@@ -206,6 +214,31 @@ class ServedGeneration:
         pause_ms = at_ts_ms - profile.ts_ms
         faded = fade(profile.interests, pause_ms, self._config.interests.decay_per_day)
         return replace(profile, interests=faded)
+
+    def try_interests(
+        self,
+        user_key: int,
+        profile: Profile,
+        at_ts_ms: int,
+        rng: np.random.Generator | None = None,
+    ) -> Trying:
+        """Weigh a person's interests by what came of showing them up to a moment."""
+        config = self._config.rewards
+        feedback = self._store.user_feedback(
+            user_key, until_ts_ms=at_ts_ms, requests=config.requests
+        )
+        return try_interests(
+            feedback,
+            profile.interests,
+            profile.standing,
+            self.vectors,
+            self.worths,
+            everybodys_mean=mean_rate(self._store.totals(), self.worths),
+            at_ts_ms=at_ts_ms,
+            config=config,
+            sample=self._config.interests.sample,
+            rng=rng,
+        )
 
     def _make_profile(
         self, user_key: int, user_id: str, sequence: UserSequence, at_ts_ms: int

@@ -18,11 +18,13 @@ from wayline.cli.commands.build import build
 from wayline.cli.commands.demo import demo
 from wayline.cli.commands.doctor import doctor
 from wayline.cli.commands.evaluate import evaluate
+from wayline.cli.commands.explain import explain_app
 from wayline.cli.commands.export import export
 from wayline.cli.commands.feed import feed
 from wayline.cli.commands.forget import forget
 from wayline.cli.commands.import_ import import_
 from wayline.cli.commands.init import init
+from wayline.cli.commands.interest import interest
 from wayline.cli.commands.restore import restore
 from wayline.cli.commands.rollback import rollback
 from wayline.cli.commands.serve import serve
@@ -39,12 +41,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
-    init, import_, build, evaluate, serve, feed, forget, export,
+    init, import_, build, evaluate, serve, feed, interest, forget, export,
     backup, restore, rollback, doctor, demo, version,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(show_app, name="show")
+app.add_typer(explain_app, name="explain")
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # to the benchmark itself
 app.command("bench", context_settings=PASSED_ON)(bench)
 

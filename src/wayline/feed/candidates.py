@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from wayline.retrieval.sources.vectors import Fetched
 from wayline.schema import FloatMatrix, FloatVector, IndexVector, IntVector
 
 
@@ -26,6 +28,8 @@ class Candidates:
         The person's interest nearest to the item, -1 for none; filled by a hydrator.
     score : float32 array, shape [C]
         Filled by the scorers.
+    via : uint32 array, shape [C]
+        Bit ``q`` is set where the ``q``-th interest drawn for the request fetched the item.
     """
 
     item_idx: IntVector
@@ -34,6 +38,7 @@ class Candidates:
     features: FloatMatrix = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     interest: IndexVector = field(default_factory=lambda: np.zeros(0, np.int32))
     score: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))
+    via: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
 
     def __len__(self) -> int:
         return len(self.item_idx)
@@ -48,6 +53,7 @@ class Candidates:
             features=self.features[rows] if len(self.features) == n else self.features,
             interest=self.interest[rows] if len(self.interest) == n else self.interest,
             score=self.score[rows] if len(self.score) == n else self.score,
+            via=self.via[rows] if len(self.via) == n else self.via,
         )
 
     def sources_of(self, row: int) -> list[str]:
@@ -55,7 +61,7 @@ class Candidates:
         return [s for k, s in enumerate(self.sources) if self.fetched_by[row] >> k & 1]
 
 
-def merge(fetched: dict[str, IntVector]) -> Candidates:
+def merge(fetched: Mapping[str, IntVector | Fetched]) -> Candidates:
     """Put what the sources fetched together, each item once, keeping every provenance.
 
     Order: by the best place an item had in any source, then by position, so that the retrieval order is a sensible
@@ -63,16 +69,21 @@ def merge(fetched: dict[str, IntVector]) -> Candidates:
     """
     names = tuple(fetched)
     if not any(len(f) for f in fetched.values()):
-        return Candidates(np.zeros(0, np.int64), np.zeros(0, np.uint32), names)
-    items = np.concatenate(list(fetched.values()))
-    place = np.concatenate([np.arange(len(f)) for f in fetched.values()])
-    bit = np.concatenate(
-        [np.full(len(f), 1 << k, np.uint32) for k, f in enumerate(fetched.values())]
-    )
+        nothing = np.zeros(0, np.uint32)
+        return Candidates(np.zeros(0, np.int64), nothing, names, via=nothing)
+    brought = [f if isinstance(f, Fetched) else _plain(f) for f in fetched.values()]
+    items = np.concatenate([f.item_idx for f in brought])
+    place = np.concatenate([np.arange(len(f)) for f in brought])
+    bit = np.concatenate([np.full(len(f), 1 << k, np.uint32) for k, f in enumerate(brought)])
     unique, inverse = np.unique(items, return_inverse=True)
-    mask = np.zeros(len(unique), np.uint32)
+    mask, via = np.zeros(len(unique), np.uint32), np.zeros(len(unique), np.uint32)
     np.bitwise_or.at(mask, inverse, bit)
+    np.bitwise_or.at(via, inverse, np.concatenate([f.via for f in brought]))
     best = np.full(len(unique), np.iinfo(np.int64).max)
     np.minimum.at(best, inverse, place)
     order = np.lexsort((unique, best))
-    return Candidates(unique[order].astype(np.int64), mask[order], names)
+    return Candidates(unique[order].astype(np.int64), mask[order], names, via=via[order])
+
+
+def _plain(item_idx: IntVector) -> Fetched:
+    return Fetched(item_idx, np.zeros(len(item_idx), np.uint32))

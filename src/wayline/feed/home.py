@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from wayline.config import RetrievalConfig
-from wayline.feed.filters.rules import NotDisliked, NotHidden, NotSeen, NotShown
+from wayline.feed.filters.rules import NotDisliked, NotHidden, NotMuted, NotSeen, NotShown
 from wayline.feed.hydrators.columns import NearestInterest, Signals
 from wayline.feed.pipeline import Pipeline
 from wayline.feed.query import FeedQuery
-from wayline.feed.scorers.blend import RecipeBlend
+from wayline.feed.scorers.blend import Fatigue, InterestLiking, RecipeBlend
 from wayline.feed.selectors.ssd import SlidingSpectrum
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.sources.fresh import NOT_BORN, Fresh
@@ -56,9 +56,9 @@ def home_pipeline(
             Trending(config.per_source // 2),
             Fresh(born_ts_ms, FRESH),
         ],
-        hydrators=[Signals()],
-        filters=[NotHidden(), NotDisliked(), NotSeen(), NotShown()],
-        scorers=[RecipeBlend()],
+        hydrators=[Signals(), NearestInterest(early=True)],
+        filters=[NotHidden(), NotDisliked(), NotSeen(), NotShown(), NotMuted()],
+        scorers=[RecipeBlend(), InterestLiking(), Fatigue()],
         late_hydrators=[NearestInterest()],
         selector=SlidingSpectrum(),
     )
@@ -68,9 +68,9 @@ def fill_pipeline(popularity: Popularity, born_ts_ms: IntVector) -> Pipeline[Fee
     """Wire the last resort, asked for the places that the home pipeline left empty."""
     return Pipeline(
         sources=[Everything(popularity, born_ts_ms)],
-        hydrators=[Signals()],
-        filters=[NotHidden(), NotDisliked(), NotSeen(), NotShown()],
-        scorers=[RecipeBlend()],
+        hydrators=[Signals(), NearestInterest(early=True)],
+        filters=[NotHidden(), NotDisliked(), NotSeen(), NotShown(), NotMuted()],
+        scorers=[RecipeBlend(), InterestLiking(), Fatigue()],
         late_hydrators=[NearestInterest()],
         selector=SlidingSpectrum(),
     )

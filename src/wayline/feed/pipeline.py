@@ -18,6 +18,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from wayline.feed.candidates import Candidates, merge
+from wayline.retrieval.sources.vectors import Fetched
 from wayline.schema import BoolVector, IntVector
 
 UNSCORED = 1000.0  # how far below the lowest score an item without one is put
@@ -32,8 +33,8 @@ class Source(Protocol[Q_contra]):
 
     name: str
 
-    def fetch(self, query: Q_contra) -> IntVector:
-        """Give item positions, shape [any]."""
+    def fetch(self, query: Q_contra) -> IntVector | Fetched:
+        """Give item positions, shape [any], or these with the query items that led to each."""
         ...
 
 
@@ -148,7 +149,7 @@ class Pipeline(Generic[Q]):
 
     def _fetch(self, query: Q, trace: Trace) -> Candidates:
         began = time.perf_counter()
-        fetched: dict[str, IntVector] = {}
+        fetched: dict[str, IntVector | Fetched] = {}
         for source in self.sources:
             if (time.perf_counter() - began) * 1e3 > self.source_budget_ms:
                 trace.degraded.append(f"source:{source.name}")

@@ -31,7 +31,10 @@ class FeedQuery:
         What of it they wanted.
     interests : InterestSet
     drawn : int64 array, shape [at most interests.sample]
-        The interests this request looks around, drawn by importance.
+        The interests this request looks around, drawn by what they are worth trying.
+    liking : float32 array, shape [Q]
+        Log-odds that feedback and the person's own word add to the items of each interest; 0 for none.
+    muted : bool array, shape [Q]
     reading : Reading
     regime : str
     weights : float32 array, shape [F]
@@ -41,6 +44,12 @@ class FeedQuery:
     exclude_seen : bool
     shown : int64 array
         Items that earlier pages of this chain showed.
+    passed_item_idx : int64 array, shape [T], ascending
+        Items shown before that the person did not act on.
+    passed : float32 array, shape [T]
+        How often each was looked past, faded by age.
+    fatigue : float
+        How many times halve an item's odds; 0 for no fatigue.
     """
 
     user_key: int
@@ -51,6 +60,8 @@ class FeedQuery:
     history: History
     interests: InterestSet
     drawn: IntVector
+    liking: FloatVector
+    muted: BoolVector
     reading: Reading
     regime: str
     weights: FloatVector
@@ -61,6 +72,13 @@ class FeedQuery:
     exclude_seen: bool = True
     max_per_interest: int = 0
     shown: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
+    passed_item_idx: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
+    passed: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))
+    fatigue: float = 0.0
+
+    def interests_weigh(self) -> bool:
+        """Whether it matters to the score which interest an item belongs to."""
+        return bool(self.liking.any())
 
     def rng(self) -> np.random.Generator:
         """A generator of this request's own."""

@@ -8,11 +8,13 @@ A control names the interest's id and its medoid item. It holds for the interest
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from wayline.errors import InputError, shorten
 from wayline.interests.importance import Float64Vector
 from wayline.interests.interests import InterestSet
 from wayline.schema import CONTROL_PREFIX, BoolVector, IntVector
@@ -22,6 +24,7 @@ RENAME, MUTE, UNMUTE, BOOST, RESET = (
 )
 CONTROLS = (RENAME, MUTE, UNMUTE, BOOST, RESET)
 LEAST_BOOST, MOST_BOOST = 0.1, 10.0
+MOST_LABEL = 100  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +117,69 @@ def _interest_of(control: Control, ids: list[str], interests: InterestSet) -> in
     if not len(at):
         return None
     return int(np.searchsorted(interests.member_offsets, at[0], side="right")) - 1
+
+
+def control_rows(
+    user_id: str,
+    interest_id: str,
+    medoid_id: str,
+    ts_ms: int,
+    *,
+    label: str | None,
+    muted: bool | None,
+    boost: float | None,
+    reset: bool,
+) -> list[dict[str, object]]:
+    """Write what a person says about an interest as actions for the log.
+
+    Raises
+    ------
+    InputError
+        If nothing is said, or a value is not one.
+    """
+    said: list[tuple[str, str]] = []
+    if reset:
+        said.append((RESET, ""))
+    if label is not None:
+        said.append((RENAME, _checked_label(label)))
+    if muted is not None:
+        if not isinstance(muted, bool):
+            raise InputError(f"Got muted={shorten(muted)}, expected true or false.", field="muted")
+        said.append((MUTE if muted else UNMUTE, ""))
+    if boost is not None:
+        said.append((BOOST, f"{_checked_boost(boost):g}"))
+    if not said:
+        raise InputError("Got nothing to change, expected any of label, muted, boost or reset.")
+    return [
+        {
+            "user_id": user_id,
+            "item_id": medoid_id,
+            "action": action,
+            "ts": ts_ms,
+            "board": interest_id,
+            "query": text or None,
+            "action_id": secrets.token_hex(16),  # the same word twice at one time is two words
+        }
+        for action, text in said
+    ]
+
+
+def _checked_label(label: object) -> str:
+    if not isinstance(label, str) or len(label) > MOST_LABEL or not label.isprintable():
+        raise InputError(
+            f"Got label={shorten(label)}, expected a line of at most {MOST_LABEL} characters; an "
+            "empty one brings the automatic name back.",
+            field="label",
+        )
+    return label.strip()
+
+
+def _checked_boost(boost: object) -> float:
+    number = isinstance(boost, (int, float)) and not isinstance(boost, bool)
+    if not number or not LEAST_BOOST <= boost <= MOST_BOOST:  # type: ignore[operator]  # a number by now
+        raise InputError(
+            f"Got boost={shorten(boost)}, expected a number from {LEAST_BOOST:g} (less of it) over "
+            f"1 (as it is) to {MOST_BOOST:g} (more of it).",
+            field="boost",
+        )
+    return float(boost)  # type: ignore[arg-type]  # same

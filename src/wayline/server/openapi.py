@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from wayline.schema import ActionRecord, Interest, SimilarItem
 
@@ -62,6 +62,17 @@ class InterestsReply(BaseModel):
     """A person's interests, most important first."""
 
     interests: list[Interest]
+
+
+class InterestChange(BaseModel):
+    """What a person says about one of their interests; what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    label: str | None = Field(None, description="Their own name for it; empty: the automatic one")
+    muted: bool | None = Field(None, description="Show nothing of it")
+    boost: float | None = Field(None, description="0.1 (less) to 10 (more); 1 is as it was")
+    reset: bool = Field(False, description="Take back what was said of it, and its feedback")
 
 
 class ActionsReply(BaseModel):

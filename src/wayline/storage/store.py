@@ -62,6 +62,8 @@ class RequestTrace:
     ``queries`` are the keys of the items that retrieval started from (the medoids of the interests
     drawn), shape [at most 32]; bit q of ``via[i]``, uint32 [K] or empty, says that ``queries[q]``
     fetched impression i. ``features`` are the signals of each impression, float16 [K, F] or empty.
+    ``seen`` is false for an answer that nobody was shown (a question about the past): it is kept to
+    be explained, and is nobody's impression.
     """
 
     request_id: str
@@ -78,6 +80,7 @@ class RequestTrace:
     queries: IntVector = field(default_factory=lambda: np.empty(0, np.int64))
     via: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
     features: npt.NDArray[np.float16] = field(default_factory=lambda: np.empty((0, 0), np.float16))
+    seen: bool = True
 
     def __post_init__(self) -> None:
         sizes = {len(self.item_keys), len(self.scores), len(self.propensities)}
@@ -149,6 +152,20 @@ class Store(Protocol):
         unknown key.
 
         Cost: proportional to what is returned, whatever the size of the log.
+        """
+        ...
+
+    def pack_history(self, user_key: int) -> int:
+        """Move part of a long history to where it takes less room and is read faster; no answer of
+        any method changes.
+
+        One short transaction; gives the number of actions moved, 0 when there is nothing worth it.
+        """
+        ...
+
+    def long_histories(self) -> IntVector:
+        """The keys of people for whom ``pack_history`` has something to do; reads all actions that
+        are not packed.
         """
         ...
 
@@ -315,6 +332,10 @@ class Store(Protocol):
         """Items shown to a person that no action ever answered, until then: newest first, each item
         once (its newest impression); empty for an unknown key.
         """
+        ...
+
+    def request_engagements(self, request_id: str) -> list[tuple[int, int]]:
+        """``(item_key, action_key)`` of what answered one request; empty for an unknown one."""
         ...
 
     def totals(self) -> FeedbackTotals:

@@ -14,7 +14,10 @@ from wayline.cli.options import AsJson
 from wayline.cli.output import print_json, say
 from wayline.errors import InputError
 
-GROUPS = {"ingest": ("ingest", "http_ingest")}  # one name, two ways in
+GROUPS = {
+    "ingest": ("ingest", "http_ingest"),  # one name, two ways in
+    "select": ("selection",),  # a script select.py would stand before Python's own module
+}
 
 
 def bench(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wayline.feed.candidates import Candidates
+from wayline.feed.hydrators.columns import nearest_interest
 from wayline.feed.query import FeedQuery
 from wayline.schema import BoolVector
 
@@ -56,3 +57,16 @@ class NotShown:
     def keep(self, query: FeedQuery, candidates: Candidates) -> BoolVector:
         """Say which stay, shape [C]."""
         return ~np.isin(candidates.item_idx, query.shown)
+
+
+class NotMuted:
+    """Items of an interest that the person has muted."""
+
+    reason = "muted_interest"
+
+    def keep(self, query: FeedQuery, candidates: Candidates) -> BoolVector:
+        """Say which stay, shape [C]."""
+        if not query.muted.any():
+            return np.ones(len(candidates), bool)
+        interest = nearest_interest(query, candidates.item_idx)
+        return ~((interest >= 0) & query.muted[interest])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from wayline.interests.interests import InterestSet
 from wayline.retrieval.sources.tables import round_robin
@@ -26,27 +28,38 @@ class _Query(Protocol):
     def usable(self) -> BoolVector: ...
 
 
-def around(index: VectorIndex, vectors: FloatMatrix, item_idx: IntVector, quota: int) -> IntVector:
+MOST_QUERIES = 32  # bits of the mask that says which query items fetched a candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a source that looks around several query items brings.
+
+    Attributes
+    ----------
+    item_idx : int64 array, shape [C]
+    via : uint32 array, shape [C]
+        Bit ``q`` is set where query item ``q`` led to the candidate.
+    """
+
+    item_idx: IntVector
+    via: npt.NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.item_idx)
+
+
+def around(index: VectorIndex, vectors: FloatMatrix, item_idx: IntVector, quota: int) -> Fetched:
     """Give the nearest items of each of some items, in turns; the index's keys are item positions."""
     if len(item_idx) == 0 or len(index) == 0:
-        return np.zeros(0, np.int64)
+        return Fetched(np.zeros(0, np.int64), np.zeros(0, np.uint32))
     found = index.search(vectors[item_idx], quota)
-    return round_robin([row[row != NO_KEY] for row in found.keys], quota * len(item_idx))
-
-
-def draw_interests(interests: InterestSet, sample: int, rng: np.random.Generator) -> IntVector:
-    """Draw interests without putting back, by importance (PinnerSage 2020, section 4.3: three of them).
-
-    Returns
-    -------
-    int64 array, shape [at most ``sample``]
-        Positions in ``interests``.
-    """
-    n = len(interests)
-    if n <= sample:
-        return np.arange(n)
-    p = np.asarray(interests.importance, dtype=np.float64)
-    return rng.choice(n, size=sample, replace=False, p=p / p.sum())
+    lists = [row[row != NO_KEY].astype(np.int64) for row in found.keys]
+    items = round_robin(lists, quota * len(item_idx))
+    via = np.zeros(len(items), np.uint32)
+    for bit, own in enumerate(lists[:MOST_QUERIES]):
+        via |= np.isin(items, own).astype(np.uint32) << np.uint32(bit)
+    return Fetched(items, via)
 
 
 class Interests:
@@ -57,8 +70,8 @@ class Interests:
     def __init__(self, index: VectorIndex, per_source: int) -> None:
         self._index, self._per_source = index, per_source
 
-    def fetch(self, query: _Query) -> IntVector:
-        """Give the neighbours of each medoid, in turns."""
+    def fetch(self, query: _Query) -> Fetched:
+        """Give the neighbours of each medoid, in turns, and which medoids led to each."""
         medoids = query.interests.medoid_item_idx[query.drawn]
         quota = max(self._per_source // max(len(medoids), 1), 1)
         return around(self._index, query.vectors, medoids, quota)
@@ -78,4 +91,4 @@ class Recent:
         newest = newest[newest < len(query.vectors)]
         newest = newest[query.usable[newest]]
         quota = max(self._per_source // max(len(newest), 1), 1)
-        return around(self._index, query.vectors, newest, quota)
+        return around(self._index, query.vectors, newest, quota).item_idx

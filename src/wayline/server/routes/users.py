@@ -10,9 +10,9 @@ from pydantic import AfterValidator
 
 from wayline.clock import to_ts_ms
 from wayline.errors import BadTimeError
-from wayline.schema import Feed
+from wayline.schema import Feed, Interest
 from wayline.server.middleware import Id
-from wayline.server.openapi import ActionsReply, ForgetReply, InterestsReply
+from wayline.server.openapi import ActionsReply, ForgetReply, InterestChange, InterestsReply
 from wayline.server.replies import reply
 
 router = APIRouter(prefix="/v1/users/{user_id}", tags=["users"])
@@ -67,6 +67,20 @@ def feed(
 def interests(request: Request, user_id: Id, at: At = None) -> Response:
     """Give a person's interests, most important first; none for an unknown person."""
     return reply({"interests": request.app.state.engine.interests(user_id, at=_ts_ms(at))})
+
+
+@router.patch(
+    "/interests/{interest_id}", summary="Steer an interest", response_model=Interest
+)
+def change_interest(
+    request: Request, user_id: Id, interest_id: Id, change: InterestChange
+) -> Response:
+    """Rename, mute, boost or reset an interest; it holds from the next feed on.
+
+    To turn a single item down, send an action called `not_interested`.
+    """
+    engine = request.app.state.engine
+    return reply(engine.change_interest(user_id, interest_id, **change.model_dump()))
 
 
 @router.get("/actions", summary="What a person did", response_model=ActionsReply)

@@ -6,11 +6,12 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from wayline.errors import WaylineError
 from wayline.schema import IntVector
 from wayline.storage.disk import sync
-from wayline.storage.sqlite import dictionaries, engagements, log
+from wayline.storage.sqlite import dictionaries, engagements, log, packed
 from wayline.storage.sqlite.connections import Connections
 from wayline.storage.sqlite.failures import translate, translated
 
@@ -32,7 +33,7 @@ COUNTED_BROKEN = {  # what each row is that the query behind it finds: FROM … 
     "requests of unknown or forgotten people": "requests WHERE user_key <> 0 "
     f"AND user_key NOT IN ({KNOWN_USERS})",
     "requests whose impressions do not add up": "requests WHERE length(impressions) <> 12 * shown",
-    "requests that are not kept by person": "requests r WHERE user_key <> 0 AND NOT EXISTS "
+    "requests that are not kept by person": "requests r WHERE user_key <> 0 AND seen AND NOT EXISTS "
     "(SELECT 1 FROM shown s WHERE s.user_key = r.user_key AND s.ts_ms = r.ts_ms "
     "AND s.request_id = r.request_id AND s.request_number = r.request_number "
     "AND length(s.item_keys) = 4 * r.shown AND length(s.via) IN (0, 4 * r.shown))",
@@ -40,6 +41,8 @@ COUNTED_BROKEN = {  # what each row is that the query behind it finds: FROM … 
     "WHERE r.request_number = s.request_number AND r.user_key = s.user_key)",
     "engagements that point nowhere": "engagements e WHERE NOT EXISTS (SELECT 1 FROM requests r "
     "WHERE r.request_number = e.request_number AND r.user_key = e.user_key)",
+    "packed histories of unknown or forgotten people": "histories "
+    f"WHERE user_key NOT IN ({KNOWN_USERS})",
     "chunks of the log that overlap": "(SELECT first_position, lag(last_position) OVER "
     "(ORDER BY last_position) AS before FROM log) WHERE first_position <= before",
     "chunks of the log that run backwards": "log WHERE first_position > last_position",
@@ -112,24 +115,31 @@ def _log(connection: sqlite3.Connection, path: Path) -> list[str]:
         p = rows.position
         if len(p) and (p[0] <= before or p[-1] > after or bool((np.diff(p) <= 0).any())):
             out.append(f"positions of the log between {before + 1:,} and {after:,} do not ascend")
-        mixed = p % 1009 * (rows.user_key % 1013 + rows.item_key % 1019)
-        kinds = rows.action_key.sum(dtype=np.int64)
-        times = (rows.ts_ms % 1_000_003).sum()
-        sums += (
-            len(p),
-            p.sum(),
-            rows.user_key.sum(),
-            rows.item_key.sum(),
-            kinds,
-            times,
-            mixed.sum(),
-        )
+        sums += _sums(p, rows.user_key, rows.item_key, rows.action_key, rows.ts_ms)
         known += _count_within(details, p, before, after)
-    if tuple(sums.tolist()) != tuple(connection.execute(SUMS).fetchone()):
+    kept = np.array(connection.execute(SUMS).fetchone(), np.int64)
+    for user_key, number, part in packed.scan(connection):
+        kept += _sums(part.position, np.int64(user_key), part.item_key, part.action_key, part.ts_ms)
+        out += packed.check(connection, user_key, number, part)
+    if (sums != kept).any():
         out.append(f"the log ({sums[0]:,} actions) and the histories of people differ")
     if known != len(details):
         out.append(f"{len(details) - known:,} action details without their action")
     return out
+
+
+def _sums(
+    position: IntVector,
+    user_key: IntVector | np.int64,
+    item_key: IntVector,
+    action_key: npt.NDArray[np.int16],
+    ts_ms: IntVector,
+) -> IntVector:
+    """What ``SUMS`` asks of the table, of columns in memory."""
+    mixed = position % 1009 * (user_key % 1013 + item_key % 1019)
+    users = np.broadcast_to(user_key, position.shape)
+    columns = (position, users, item_key, action_key, ts_ms % 1_000_003, mixed)
+    return np.array([len(position), *[c.sum(dtype=np.int64) for c in columns]], np.int64)
 
 
 def _count_within(details: IntVector, positions: IntVector, after: int, last: int) -> int:

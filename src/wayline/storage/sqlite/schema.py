@@ -97,6 +97,8 @@ INSERT INTO counters VALUES ('items_version', 0);
 VERSION_2 = """
 -- f2 [shown, F]: the signals of each impression, for those who train on them
 ALTER TABLE requests ADD COLUMN features BLOB;
+-- 0: a question about the past, whose answer is nobody's impression
+ALTER TABLE requests ADD COLUMN seen INTEGER NOT NULL DEFAULT 1;
 
 -- What each person was shown, once more and narrow: clustered by person, so that 200 requests are
 -- 20 pages in a row and not 200 pages full of traces (0.15 ms against 0.7).
@@ -128,6 +130,21 @@ CREATE TABLE shown_totals (place INTEGER PRIMARY KEY, number INTEGER NOT NULL);
 CREATE TABLE engagement_totals (action_key INTEGER PRIMARY KEY, number INTEGER NOT NULL);
 """
 
+VERSION_3 = """
+-- What is older than a person's newest few hundred actions, moved here in chunks: see packed.py.
+CREATE TABLE histories (
+    user_key INTEGER NOT NULL,
+    number INTEGER NOT NULL,        -- ascending in time
+    first_ts_ms INTEGER NOT NULL,
+    last_ts_ms INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    columns BLOB NOT NULL
+);
+-- all that is asked of a chunk before its columns are read
+CREATE UNIQUE INDEX histories_spans
+    ON histories (user_key, number, first_ts_ms, last_ts_ms, rows);
+"""
+
 
 def _run(connection: sqlite3.Connection, script: str) -> None:
     """Run statements one by one: ``executescript`` would commit the caller's transaction."""
@@ -151,13 +168,18 @@ def _attribute(connection: sqlite3.Connection) -> None:
     )
 
 
+def _pack(connection: sqlite3.Connection) -> None:
+    """Version 3: long histories have a second, narrower place; they move there when they are read."""
+    _run(connection, VERSION_3)
+
+
 def _item_keys_of(impressions: bytes) -> bytes:
     """Take the first four of each twelve bytes; what is damaged is for ``check`` to say."""
     whole = len(impressions) - len(impressions) % 12
     return np.frombuffer(impressions[:whole], "<u4")[::3].tobytes()
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _attribute)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _attribute, _pack)
 """``MIGRATIONS[v]`` takes a file of version ``v`` to ``v + 1``; runs inside the caller's
 transaction.
 """
@@ -193,9 +215,7 @@ def migrate(connection: sqlite3.Connection, version: int, path: Path) -> None:
     """Take the file from ``version`` to ``FORMAT_VERSION``; the caller owns the transaction."""
     for step in MIGRATIONS[version:]:
         step(connection)
-    if (
-        version == 1
-    ):  # what its actions answered; after all steps, since it knows only the newest form
+    if version == 1:  # what its actions answered, once all tables have today's form
         from wayline.storage.sqlite import engagements
 
         engagements.rebuild(connection, path)

@@ -32,6 +32,7 @@ from wayline.storage.sqlite import (
     items,
     keys,
     log,
+    packed,
     traces,
 )
 from wayline.storage.sqlite.connections import Connections
@@ -94,8 +95,19 @@ class SqliteStore:
     def user_actions(
         self, user_key: int, *, until_ts_ms: int | None = None, limit: int | None = None
     ) -> ActionColumns:
-        with self._connections.reading() as connection:
+        with self._connections.snapshot() as connection:
             return history.user_actions(connection, user_key, until_ts_ms, limit)
+
+    def pack_history(self, user_key: int) -> int:
+        with self._connections.reading() as connection:
+            if not packed.worth_it(connection, user_key):
+                return 0
+        with self._connections.writing() as connection:
+            return packed.pack(connection, user_key)
+
+    def long_histories(self) -> IntVector:
+        with self._connections.reading() as connection:
+            return packed.long_tails(connection)
 
     def action_records(
         self, user_id: str, *, until_ts_ms: int | None = None, limit: int | None = 100
@@ -220,6 +232,10 @@ class SqliteStore:
     ) -> ImpressionColumns:
         with self._connections.snapshot() as connection:
             return feedback.user_impressions(connection, user_key, until_ts_ms, limit)
+
+    def request_engagements(self, request_id: str) -> list[tuple[int, int]]:
+        with self._connections.reading() as connection:
+            return traces.request_engagements(connection, request_id)
 
     def totals(self) -> FeedbackTotals:
         with self._connections.snapshot() as connection:

@@ -25,9 +25,9 @@ IMPRESSION = np.dtype([("item_key", "<u4"), ("score", "<f4"), ("propensity", "<f
 INSERT = """
 INSERT INTO requests (
     request_id, chain_id, user_key, ts_ms, surface_key,
-    generation, trace, provenance, shown, impressions, features
+    generation, trace, provenance, shown, impressions, features, seen
 )
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
 -- another process may have forgotten the person while the answer was on its way here
 WHERE NOT EXISTS (SELECT 1 FROM users WHERE user_key = ?3 AND user_id IS NULL)
 ON CONFLICT (request_id) DO NOTHING
@@ -57,9 +57,10 @@ def append_traces(
                 len(request.item_keys),
                 _pack(request),
                 request.features.astype("<f2").tobytes() or None,
+                request.seen,
             ),
         )
-        if cursor.rowcount and request.user_key:
+        if cursor.rowcount and request.user_key and request.seen:
             assert cursor.lastrowid is not None
             fresh.append((cursor.lastrowid, request.request_id))
             vias.append(_write_shown(connection, request, cursor.lastrowid, surface_key))
