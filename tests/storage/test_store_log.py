@@ -20,7 +20,7 @@ from wayline.schema import ActionColumns
 from wayline.storage import Store, open_store
 from wayline.storage.sqlite import log as sqlite_log
 from wayline.storage.sqlite.chunks import CHUNK_ROWS, concat, decode, empty, encode, take
-from wayline.storage.sqlite.history import USER_ACTIONS
+from wayline.storage.sqlite.packed import TAIL
 from wayline.storage.sqlite.store import SqliteStore
 
 
@@ -243,7 +243,7 @@ def test_single_appends_are_joined_into_few_chunks(store: Store, frame: Any, pat
 def test_a_history_is_a_range_of_the_index(store: Store) -> None:
     assert isinstance(store, SqliteStore)
     with store._connections.reading() as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {USER_ACTIONS}", (1, 2, 3)).fetchall()
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {TAIL}", (1, 2, 3)).fetchall()
     assert "USING PRIMARY KEY (user_key=? AND ts_ms<?)" in plan[0][3]
     assert not any("SCAN" in step[3] for step in plan)
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from wayline.errors import InputError
 from wayline.schema import ActionColumns, BoolVector, IntVector
-from wayline.storage.sqlite import engagements, log
+from wayline.storage.sqlite import engagements, log, packed
 from wayline.storage.sqlite.chunks import take
 from wayline.storage.sqlite.dictionaries import ACTION_NAMES, ITEMS, SURFACES, USERS
 from wayline.storage.sqlite.keys import Keys
@@ -78,6 +78,7 @@ def append(
     digests = _digests(frame)
     order = np.lexsort((rows.action_key, rows.item_key, rows.ts_ms, rows.user_key))
     fresh = _first_of_equals(rows, order, digests) & _unknown_digests(connection, digests)
+    fresh &= ~packed.known(connection, rows, _unnamed(order[fresh[order]], digests))
     rows.position[fresh] = log.position(connection) + 1 + np.arange(np.count_nonzero(fresh))
     accepted = _insert(connection, rows, order[fresh[order]], digests)
     if accepted.any():
@@ -149,6 +150,13 @@ def _first_of_equals(
             same &= along[1:] == along[:-1]
         fresh[order[1:][same]] = False  # the sort is stable, so the first of a run came first
     return fresh
+
+
+def _unnamed(which: IntVector, digests: list[bytes | None] | None) -> IntVector:
+    """Those without an action_id."""
+    if digests is None:
+        return which
+    return which[np.array([digests[i] is None for i in which.tolist()], np.bool_)]
 
 
 def _unknown_digests(

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from wayline.errors import WorkspaceLockedError
-from wayline.storage.sqlite import engagements, log
+from wayline.storage.sqlite import engagements, log, packed
 from wayline.storage.sqlite.chunks import take
 from wayline.storage.sqlite.connections import Connections
 from wayline.storage.sqlite.dictionaries import USERS, key_of
@@ -59,6 +59,7 @@ def _remove(connection: sqlite3.Connection, user_key: int, path: Path) -> dict[s
     given again.
     """
     me = (user_key,)
+    packed.unpack(connection, user_key)
     positions = np.array(
         [p for (p,) in connection.execute("SELECT position FROM actions WHERE user_key = ?", me)],
         np.int64,
