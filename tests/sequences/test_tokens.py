@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wayline.clock import DAY_MS
 from wayline.config import SequencesConfig
+from wayline.schema import ImpressionColumns
+from wayline.sequences.cache import Histories
 from wayline.sequences.person import ActionVectors
 from wayline.sequences.tokens import (
     OTHER_BIT,
@@ -18,7 +23,9 @@ from wayline.sequences.tokens import (
     impressions,
     lifelong,
     realtime,
+    token_sequences,
 )
+from wayline.storage import open_store
 
 NAMES = ["view", "buy", "interest.mute", *[f"n{i}" for i in range(20)]]
 BITS = ActionBits(NAMES)
@@ -133,15 +140,57 @@ def test_realtime_is_the_newest_so_many() -> None:
     assert len(realtime(tokens, SequencesConfig(realtime=500))) == 150
 
 
+def shown(*rows: tuple[int, float, int]) -> ImpressionColumns:
+    """From (item_key, day, surface_key)."""
+    item_key, day, surface_key = (np.array([r[i] for r in rows]) for i in range(3))
+    return ImpressionColumns(
+        item_key.astype(np.int64),
+        np.round(day * DAY_MS).astype(np.int64),
+        surface_key.astype(np.int64),
+        np.arange(len(rows), dtype=np.int64),
+    )
+
+
 def test_what_was_shown_and_then_acted_on_is_no_ignored_impression() -> None:
     acted = days(1, 5)  # items 1 and 2
-    shown = np.array([3, 1, 2, 3, 2], np.int64)
-    at = np.array([4, 0.5, 5, 2, 6], np.float64) * DAY_MS
-    tokens = impressions(
-        shown, at.astype(np.int64), acted, SequencesConfig(), surface_key=np.array([1, 1, 1, 2, 1])
-    )
+    rows = shown((3, 4, 1), (1, 0.5, 1), (2, 5, 1), (3, 2, 2), (2, 6, 1))
+    tokens = impressions(rows, acted, SequencesConfig())
     assert tokens["item_key"].tolist() == [3, 3, 2]  # oldest first; 2 was shown again afterwards
     assert tokens["surface"].tolist() == [2, 1, 1]
     assert tokens["actions"].tolist() == [0, 0, 0]
-    few = impressions(shown, at.astype(np.int64), acted, SequencesConfig(impressions=1))
+    few = impressions(rows, acted, SequencesConfig(impressions=1))
     assert few["item_key"].tolist() == [2]
+
+
+def test_the_three_sequences_come_from_the_store_with_their_surfaces(tmp_path: Path) -> None:
+    config = SequencesConfig(realtime=2)
+    with open_store(tmp_path / "wayline.db", create=True) as store:
+        store.append_actions(
+            pl.DataFrame(
+                {
+                    "user_id": ["u"] * 5,
+                    "item_id": ["a", "a", "b", "c", "b"],
+                    "ts_ms": [1_000, 5_000, 90_000, 95_000, 200_000],
+                    "action": ["view", "buy", "view", "buy", "buy"],
+                    "surface": [None, "search", "home", None, None],
+                }
+            )
+        )
+        actions_ = Histories(store, config).get(1)
+        sequences = token_sequences(
+            actions_,
+            shown((1, 0, 0), (9, 0, 0)),
+            ActionBits(store.action_names()),
+            config,
+            surface_key=store.action_surfaces(actions_.position),
+        )
+        assert store.surface_names() == ["search", "home"]
+        assert store.action_surfaces(np.empty(0, np.int64)).tolist() == []
+    assert sequences.lifelong.tolist() == [
+        (1, 1_000, 3, 1, 2),
+        (2, 90_000, 1, 2, 1),
+        (3, 95_000, 2, 0, 1),
+        (2, 200_000, 2, 0, 1),
+    ]
+    assert sequences.realtime.tolist() == sequences.lifelong[2:].tolist()
+    assert sequences.impression["item_key"].tolist() == [9]

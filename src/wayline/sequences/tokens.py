@@ -11,6 +11,7 @@ Three sequences are read off the same log: *lifelong* (explicit actions, up to `
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from wayline.clock import DAY_MS
 from wayline.config import SequencesConfig
-from wayline.schema import CONTROL_PREFIX, IntVector
+from wayline.schema import CONTROL_PREFIX, ImpressionColumns, IntVector
 from wayline.sequences import _kernels
 from wayline.sequences.person import ActionVectors
 
@@ -123,45 +124,55 @@ def realtime(tokens: Tokens, config: SequencesConfig) -> Tokens:
     return tokens[max(0, len(tokens) - config.realtime) :]
 
 
-def impressions(
-    item_key: IntVector,
-    ts_ms: IntVector,
-    acted: Tokens,
-    config: SequencesConfig,
-    *,
-    surface_key: IntVector | None = None,
-) -> Tokens:
+def impressions(shown: ImpressionColumns, acted: Tokens, config: SequencesConfig) -> Tokens:
     """Make tokens of what was shown and not acted on from then on: the newest ``sequences.impressions``.
 
     Parameters
     ----------
-    item_key, ts_ms : int64 arrays, shape [I]
-        What was shown and when, in any order, up to the moment that is asked about.
+    shown : ImpressionColumns
+        In any order, up to the moment that is asked about (``Store.user_impressions``).
     acted : Tokens
-        The person's actions up to the same moment.
+        The person's actions up to the same moment, with or without the request's id.
     config : SequencesConfig
-    surface_key : int64 array, shape [I], optional
 
     Returns
     -------
     array of ``TOKEN``, oldest first; an item shown several times stands at each of them
     """
     last_acted = dict(zip(acted["item_key"].tolist(), acted["ts_ms"].tolist(), strict=True))
-    ignored = np.array(
-        [
-            last_acted.get(item, -1) < ts
-            for item, ts in zip(item_key.tolist(), ts_ms.tolist(), strict=True)
-        ],
-        np.bool_,
-    )
+    pairs = zip(shown.item_key.tolist(), shown.ts_ms.tolist(), strict=True)
+    ignored = np.array([last_acted.get(item, -1) < ts for item, ts in pairs], np.bool_)
     rows = np.flatnonzero(ignored)
-    rows = rows[np.argsort(ts_ms[rows], kind="stable")]
+    rows = rows[np.argsort(shown.ts_ms[rows], kind="stable")]
     rows = rows[max(0, len(rows) - config.impressions) :]
     tokens = np.zeros(len(rows), TOKEN)
-    tokens["item_key"], tokens["ts_ms"] = item_key[rows], ts_ms[rows]
-    if surface_key is not None:
-        tokens["surface"] = _surface(surface_key)[rows]
+    tokens["item_key"], tokens["ts_ms"] = shown.item_key[rows], shown.ts_ms[rows]
+    tokens["surface"] = _surface(shown.surface_key)[rows]
     return tokens
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSequences:
+    """The three sequences of one person at one moment; ``realtime`` is a view of the same tokens as ``lifelong``."""
+
+    lifelong: Tokens
+    realtime: Tokens
+    impression: Tokens
+
+
+def token_sequences(
+    actions: ActionVectors,
+    shown: ImpressionColumns,
+    bits: ActionBits,
+    config: SequencesConfig,
+    *,
+    surface_key: IntVector | None = None,
+) -> TokenSequences:
+    """Make the three sequences of what a person did and was shown, both up to the same moment; see ``collapse``."""
+    tokens = collapse(actions, bits, collapse_s=config.collapse_s, surface_key=surface_key)
+    return TokenSequences(
+        lifelong(tokens, config), realtime(tokens, config), impressions(shown, tokens, config)
+    )
 
 
 def _surface(surface_key: IntVector) -> npt.NDArray[np.uint8]:

@@ -181,6 +181,12 @@ class Store(Protocol):
         """``query`` and ``board`` of the actions at some positions; None where one has none."""
         ...
 
+    def action_surfaces(self, positions: IntVector) -> IntVector:
+        """The surface_key of the actions at some positions, shape [len(positions)]; 0 where one has
+        none or there is no such action.
+        """
+        ...
+
     def count_actions(self) -> int:
         """Actions in the log."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 
@@ -21,6 +22,10 @@ from wayline.storage.sqlite.dictionaries import (
 
 FOREVER_MS = packed.FOREVER_MS
 NO_DETAILS = (None, None, None, None)
+SURFACES_AT = (
+    "SELECT key, surface_key FROM json_each(?) CROSS JOIN action_details ON position = value "
+    "WHERE surface_key > 0"
+)
 DETAILS = "SELECT surface_key, request_id, query, board FROM action_details WHERE position = ?"
 
 
@@ -79,3 +84,14 @@ def action_details(
         connection.execute(find, (position,)).fetchone() or (None, None)
         for position in np.asarray(positions, np.int64).tolist()
     ]
+
+
+def action_surfaces(connection: sqlite3.Connection, positions: IntVector) -> IntVector:
+    """See ``Store.action_surfaces``."""
+    out = np.zeros(len(positions), np.int64)
+    if connection.execute("SELECT 1 FROM action_details LIMIT 1").fetchone() is None:
+        return out
+    found = connection.execute(SURFACES_AT, (json.dumps(np.asarray(positions).tolist()),))
+    pairs = np.array(found.fetchall(), np.int64).reshape(-1, 2)
+    out[pairs[:, 0]] = pairs[:, 1]
+    return out

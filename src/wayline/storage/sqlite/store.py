@@ -119,6 +119,10 @@ class SqliteStore:
         with self._connections.reading() as connection:
             return history.action_details(connection, positions)
 
+    def action_surfaces(self, positions: IntVector) -> IntVector:
+        with self._connections.reading() as connection:
+            return history.action_surfaces(connection, positions)
+
     def count_actions(self) -> int:
         with self._connections.reading() as connection:
             return log.count(connection)
