@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from wayline.clock import DAY_MS
 from wayline.retrieval import counts
-from wayline.retrieval.counts import FLOOR, LEAST_STD, ranked
+from wayline.retrieval.counts import ranked
 from wayline.retrieval.popularity import Popularity, PopularityView
+from wayline.retrieval.spread import FLOOR, LEAST_STD
 
 HALF_LIVES = (0.5, 7.0)
 

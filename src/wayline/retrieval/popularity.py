@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wayline.clock import DAY_MS
-from wayline.retrieval.counts import FLOOR, LEAST_STD, Counts, Doubles
+from wayline.retrieval.counts import Counts
+from wayline.retrieval.spread import FLOOR, Doubles
 from wayline.schema import BoolVector, FloatVector, IntVector
 
 CHECKPOINT_BYTES = 64 << 20  # memory for saved states, shared by all half-lives
 ANCHORS = 2  # states a little behind, from which late actions are counted
 ANCHOR_EVERY = 4096  # actions
-
-__all__ = ["FLOOR", "LEAST_STD", "Popularity", "PopularityView"]
 
 
 @dataclass(frozen=True, slots=True)
