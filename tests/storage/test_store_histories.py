@@ -27,7 +27,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(packed, name, size)
 
 
-def frame(rows: list[Identity]) -> pl.DataFrame:
+def plain_frame(rows: list[Identity]) -> pl.DataFrame:
     columns = {"user_id": pl.String, "ts_ms": pl.Int64, "item_id": pl.String, "action": pl.String}
     return pl.DataFrame(rows, schema=columns, orient="row")
 
@@ -84,7 +84,7 @@ def test_packing_changes_no_answer(
                 store.pack_history(step)
                 continue
             fresh = [row for row in dict.fromkeys(step) if row not in plain]
-            outcome = store.append_actions(frame(step))
+            outcome = store.append_actions(plain_frame(step))
             assert (outcome.accepted, outcome.duplicates) == (len(fresh), len(step) - len(fresh))
             positions = [p for part in store.scan_actions() for p in part.position.tolist()]
             fresh_positions = positions[len(plain) :]
@@ -140,7 +140,7 @@ def test_everything_that_came_with_an_action_outlives_packing(
 def test_a_forgotten_person_leaves_no_packed_history(store: Store, path: Path) -> None:
     rows = [("u", n, f"i{n % 5}", "view") for n in range(40)]
     others = [("v", n, "i1", "view") for n in range(40)]
-    store.append_actions(frame(rows + others))
+    store.append_actions(plain_frame(rows + others))
     pack_all(store, 1)
     pack_all(store, 2)
     removed = store.forget_user("u")
@@ -155,16 +155,37 @@ def test_a_forgotten_person_leaves_no_packed_history(store: Store, path: Path) -
 
 
 @pytest.mark.usefixtures("small")
+def test_no_byte_of_a_packed_persons_queries_stays(store: Store, frame: Any, path: Path) -> None:
+    rows = [
+        {
+            "user_id": "person-with-a-long-history",
+            "item_id": "i",
+            "ts_ms": n,
+            "action": "search",
+            "query": f"what nobody may know {n}",
+        }
+        for n in range(300)
+    ]
+    store.append_actions(frame(rows))
+    pack_all(store, 1)
+    removed = store.forget_user("person-with-a-long-history")
+    assert (removed["actions"], removed["action_details"]) == (300, 300)
+    left = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert b"nobody may know" not in left
+    assert b"with-a-long-history" not in left
+
+
+@pytest.mark.usefixtures("small")
 def test_a_late_action_takes_its_place_and_its_chunk_at_the_next_packing(
     store: Store, path: Path
 ) -> None:
-    store.append_actions(frame([("u", 10 * n, f"i{n}", "view") for n in range(40)]))
+    store.append_actions(plain_frame([("u", 10 * n, f"i{n}", "view") for n in range(40)]))
     pack_all(store, 1)
     chunks = count(path, "histories")
-    assert store.append_actions(frame([("u", 55, "late", "view")])).accepted == 1
-    assert store.append_actions(frame([("u", 55, "late", "view")])).duplicates == 1
+    assert store.append_actions(plain_frame([("u", 55, "late", "view")])).accepted == 1
+    assert store.append_actions(plain_frame([("u", 55, "late", "view")])).duplicates == 1
     assert [item for *_, item, _ in read(store, 1)][-8:-4] == ["i6", "late", "i5", "i4"]
-    store.append_actions(frame([("u", 500 + n, f"i{n}", "view") for n in range(9)]))
+    store.append_actions(plain_frame([("u", 500 + n, f"i{n}", "view") for n in range(9)]))
     pack_all(store, 1)
     assert count(path, "histories") > chunks
     assert [item for *_, item, _ in read(store, 1)][-8:-4] == ["i6", "late", "i5", "i4"]
@@ -174,12 +195,12 @@ def test_a_late_action_takes_its_place_and_its_chunk_at_the_next_packing(
 def test_a_backup_and_another_process_see_packed_histories(
     store: Store, path: Path, tmp_path: Path
 ) -> None:
-    store.append_actions(frame([("u", n, f"i{n % 5}", "view") for n in range(40)]))
+    store.append_actions(plain_frame([("u", n, f"i{n % 5}", "view") for n in range(40)]))
     with open_store(path) as other:
         before = read(other, 1)
         pack_all(store, 1)
         assert read(other, 1) == before
-        assert other.append_actions(frame([("u", 7, "i2", "view")])).duplicates == 1
+        assert other.append_actions(plain_frame([("u", 7, "i2", "view")])).duplicates == 1
     store.backup(tmp_path / "copy.db")
     with open_store(tmp_path / "copy.db") as copy:
         assert read(copy, 1) == before
@@ -189,7 +210,7 @@ def test_a_backup_and_another_process_see_packed_histories(
 @pytest.mark.usefixtures("small")
 def test_a_damaged_packed_history_is_found_and_named(path: Path) -> None:
     with open_store(path, create=True) as store:
-        store.append_actions(frame([("u", n, f"i{n % 5}", "view") for n in range(40)]))
+        store.append_actions(plain_frame([("u", n, f"i{n % 5}", "view") for n in range(40)]))
         pack_all(store, 1)
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE histories SET columns = x'00' WHERE number = 1")
@@ -210,10 +231,10 @@ def test_a_damaged_packed_history_is_found_and_named(path: Path) -> None:
 
 def test_packing_waits_until_it_is_worth_it(store: Store) -> None:
     rows = packed.KEEP_ROWS + packed.WORTH_ROWS - 1
-    store.append_actions(frame([("u", n, "i", "view") for n in range(rows)]))
+    store.append_actions(plain_frame([("u", n, "i", "view") for n in range(rows)]))
     assert store.pack_history(1) == 0
     assert store.long_histories().tolist() == []
-    store.append_actions(frame([("u", rows, "i", "view")]))
+    store.append_actions(plain_frame([("u", rows, "i", "view")]))
     assert store.long_histories().tolist() == [1]
     assert store.pack_history(1) == packed.WORTH_ROWS
     assert store.pack_history(1) == 0
@@ -246,7 +267,7 @@ def test_a_version_of_before_gains_the_table(path: Path, monkeypatch: pytest.Mon
     connection.close()
     monkeypatch.undo()
     with open_store(path) as store:
-        store.append_actions(frame([("u", n, "i", "view") for n in range(1_600)]))
+        store.append_actions(plain_frame([("u", n, "i", "view") for n in range(1_600)]))
         assert store.pack_history(1) > 0
         assert store.check() == []
 

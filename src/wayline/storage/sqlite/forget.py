@@ -38,6 +38,7 @@ def forget_user(connections: Connections, user_id: str) -> dict[str, int]:
             ("users", "actions", "action_details", "requests", "impressions", "engagements"), 0
         )
         if user_key is not None:
+            packed.unpack(connection, user_key)  # all of them in one place
             texts += _queries(connection, user_key)
             removed = _remove(connection, user_key, connections.path)
     _erase(connections, [text.encode() for text in texts])
@@ -59,7 +60,6 @@ def _remove(connection: sqlite3.Connection, user_key: int, path: Path) -> dict[s
     given again.
     """
     me = (user_key,)
-    packed.unpack(connection, user_key)
     positions = np.array(
         [p for (p,) in connection.execute("SELECT position FROM actions WHERE user_key = ?", me)],
         np.int64,
