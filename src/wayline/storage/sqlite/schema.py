@@ -3,7 +3,8 @@
 ``actions`` is clustered on (person, time): one range read gives a history, and the same key is an
 action's identity. ``log`` holds the same actions once more as compressed columns in order of
 position (``chunks.py``): a scan is a hundred times faster than reading rows, for nine bytes an
-action. ``docs/adr`` has what else was measured.
+action. ``histories`` takes over what is old of a long history (``packed.py``). ``docs/adr`` has what
+else was measured.
 """
 
 from __future__ import annotations
