@@ -82,10 +82,10 @@ def rewards_of(
 ) -> RewardSet:
     """Give the reward of each interest at a moment: a pure function of what was shown and what followed.
 
-    An impression counts for the interests that now hold its query items, ``1/n`` for each of ``n``, and by how likely its
-    place is looked at. Its engagement is the worthiest action that answered it within the window, less the worst dislike.
-    Both fade twice: with days, and with what the person was shown since, so that an interest long loved is not shown for
-    weeks after it died, and one that failed gets another chance.
+    An impression counts for the interests that now hold its query items, ``1/n`` for each of ``n``, and by how likely
+    its place is looked at. Its engagement is the worthiest action that answered it within the window, less the worst
+    dislike. Both fade twice: with days, and with what the person was shown since, so that an interest long loved is
+    not shown for weeks after it died, and one that failed gets another chance.
 
     Parameters
     ----------
@@ -179,7 +179,8 @@ def chances(weight: Float64Vector, floor: float) -> Float64Vector:
     total = weight.sum()
     if not possible.any() or not np.isfinite(total):
         return np.zeros(len(weight))
-    return (1 - floor) * weight / total + floor * possible / possible.sum()
+    found: Float64Vector = (1 - floor) * weight / total + floor * possible / possible.sum()
+    return found
 
 
 def draw(chance: Float64Vector, sample: int, rng: np.random.Generator) -> IntVector:
