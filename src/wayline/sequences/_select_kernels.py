@@ -114,27 +114,46 @@ def _products(context, builder, kinds, arguments):
 
 
 @intrinsic
-def _tile_bits(typingctx, tokens, token_at, candidates, candidate_at, pairs, floor, floor_at, out):
-    """Bit t of ``out[g]`` is set where token t's product with candidate g reaches its floor."""
+def _tile_bits(
+    typingctx,
+    tokens,
+    token_at,
+    candidates,
+    candidate_at,
+    pairs,
+    floor,
+    floor_at,
+    out,
+    sums,
+    sums_at,
+):
+    """Bit t of ``out[g]`` is set where token t's product with candidate g reaches its floor.
+
+    The products are left in ``sums`` [GROUP, TOKENS], which stays in the L1 cache.
+    """
 
     def generate(context, builder, signature, arguments):
         kinds = signature.args
-        sums = _products(context, builder, kinds, arguments)
+        products = _products(context, builder, kinds, arguments)
         floors = _at(context, builder, kinds[5], arguments[5], _I32, arguments[6])
+        places = _at(context, builder, kinds[8], arguments[8], _I32, arguments[9])
         outs = _at(context, builder, kinds[7], arguments[7], _I64, ir.Constant(_I64, 0))
         for g in range(GROUP):
             low = _load(builder, builder.gep(floors, [ir.Constant(_I64, g)]))
             low = _all_lanes(builder, low, _INTS)
             bits = ir.Constant(_I64, 0)
             for v in range(_VECTORS):
-                reach = builder.icmp_signed(">=", sums[g][v], low)
+                place = builder.gep(places, [ir.Constant(_I64, g * TOKENS + v * LANES)])
+                place = builder.bitcast(place, _INTS.as_pointer())
+                builder.store(products[g][v], place).align = 4
+                reach = builder.icmp_signed(">=", products[g][v], low)
                 part = builder.zext(builder.bitcast(reach, ir.IntType(LANES)), _I64)
                 bits = builder.or_(bits, builder.shl(part, ir.Constant(_I64, v * LANES)))
             builder.store(bits, builder.gep(outs, [ir.Constant(_I64, g)])).align = 8
         return context.get_dummy_value()
 
     at = types.intp
-    return types.void(tokens, at, candidates, at, at, floor, at, out), generate
+    return types.void(tokens, at, candidates, at, at, floor, at, out, sums, at), generate
 
 
 @intrinsic
@@ -328,29 +347,28 @@ def _place_of(values, n, place):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cut(rank, similarity, n, k):
-    """Drop most of what is surely not among the k best of n, keeping the order; what is left."""
-    low, high = similarity[0], similarity[0]
-    for i in range(n):
-        low, high = min(low, similarity[i]), max(high, similarity[i])
-    for _ in range(24):
-        middle = low + (high - low) * np.float32(0.5)
-        if not low < middle < high:
-            break
+def _cut(rank, product, n, k, slack):
+    """Drop most of what is surely not among the k best, keeping the order; what is left.
+
+    Room behind n must be ``_ALWAYS`` up to a multiple of LANES.
+    """
+    low, high = np.int64(_ALWAYS), np.int64(_ONE * 1.001)
+    while high - low > 1:
+        middle = (low + high) >> 1
         count = 0
         for b in range(0, n, LANES):
-            count += _count_bits(_reach(similarity, b, middle))
+            count += _count_bits(_reach_ints(product, b, np.int32(middle)))
         if count >= k:
             low = middle
             if count <= k + 8:
                 break
         else:
             high = middle
+    low -= np.int64(2.0 * slack * _ONE) + 1
     left = 0
     for i in range(n):
-        rank[left], similarity[left] = rank[i], similarity[i]
-        left += 1 if similarity[i] >= low else 0
-    similarity[left:n] = _NONE
+        rank[left] = rank[i]
+        left += 1 if product[i] >= low else 0
     return left
 
 
@@ -399,9 +417,15 @@ def _sort(rank, similarity, n, k, rank_out, similarity_out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _settle(rows, inverse, vectors, c, rank, similarity, done, held, k, rank_out, similarity_out):
+def _settle(
+    rows, inverse, vectors, c, slack, rank, product, similarity, done, held, k,
+    rank_out, similarity_out,
+):  # fmt: skip
     """Multiply what came since ``done`` in float32 and keep the k best, sorted; how many."""
     width = rows.shape[1]
+    if done == 0 and held > k + 8:
+        product[held : (held + LANES - 1) // LANES * LANES] = _ALWAYS
+        held = _cut(rank, product, held, k, slack)
     # What came is older than what is kept, so that among equals it loses.
     bar = similarity[k - 1] if done == k else _NONE
     left = done
@@ -412,9 +436,7 @@ def _settle(rows, inverse, vectors, c, rank, similarity, done, held, k, rank_out
         left += 1 if x > bar else 0
     if left == k and done == k:
         return k
-    held = left
-    similarity[held : (held + LANES - 1) // LANES * LANES] = _NONE
-    left = _cut(rank, similarity, held, k) if held > k + 8 else held
+    similarity[left : (left + LANES - 1) // LANES * LANES] = _NONE
     _sort(rank, similarity, left, k, rank_out, similarity_out)
     kept = min(left, k)
     rank[:kept], similarity[:kept] = rank_out[:kept], similarity_out[:kept]
@@ -430,7 +452,7 @@ def _floor_of(similarity, length, slack):
 @njit(cache=True, nogil=True, error_model="numpy")
 def select_range(
     rows, inverse, position, n, packed, sample, n_sample, place, vectors, length,
-    first, last, k, room, token_idx, similarity,
+    first, last, k, room, patience, token_idx, similarity,
 ):  # fmt: skip
     """Select for candidates ``first`` to ``last``.
 
@@ -448,9 +470,16 @@ def select_range(
         Their lengths.
     room : int
         Tokens held for a candidate, a multiple of LANES, more than k.
+    patience : int
+        Full rooms a candidate, on average, that are borne with.
     token_idx : int32 [C, k]
     similarity : float32 [C, k]
         Written.
+
+    Returns
+    -------
+    bool
+        False: given up, because rooms were full again and again.
     """
     width = rows.shape[1]
     pairs = width // 2
@@ -463,7 +492,9 @@ def select_range(
     wanted = np.empty((CHUNK // GROUP, pairs, GROUP), np.int32)
     floor = np.empty(CHUNK, np.int32)
     held, done = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
-    ranks, found = np.empty((CHUNK, room), np.int32), np.empty((CHUNK, room), np.float32)
+    ranks, products = np.empty((CHUNK, room), np.int32), np.empty((CHUNK, room), np.int32)
+    found = np.empty((CHUNK, room), np.float32)
+    sums = np.empty((GROUP, TOKENS), np.int32)
     best, best_similarity = np.empty(k, np.int32), np.empty(k, np.float32)
     bits = np.empty(GROUP, np.uint64)
     for begin in range(first, last, CHUNK):
@@ -488,13 +519,16 @@ def select_range(
                 for i in range(held[c]):
                     token_idx[begin + c, i], similarity[begin + c, i] = position[i], 0.0
         scan = n > 0
+        full = 0
         while scan:
             for b in range(blocks):
+                if full > patience * (end - begin):
+                    return False
                 for g in range(groups):
                     for v in range(4 // _VECTORS):
                         _tile_bits(
                             packed, b * pairs * TOKENS + v * LANES, wanted, g * pairs * GROUP,
-                            pairs, floor, g * GROUP, bits,
+                            pairs, floor, g * GROUP, bits, sums, v * LANES,
                         )  # fmt: skip
                         for x in range(GROUP):
                             hits = bits[x] << np.uint64(v * LANES)
@@ -505,17 +539,21 @@ def select_range(
                             c = g * GROUP + x
                             if held[c] + TOKENS > room:
                                 held[c] = _settle(
-                                    rows, inverse, vectors, begin + c, ranks[c], found[c],
-                                    done[c], held[c], k, best, best_similarity,
+                                    rows, inverse, vectors, begin + c, slack, ranks[c],
+                                    products[c], found[c], done[c], held[c], k,
+                                    best, best_similarity,
                                 )  # fmt: skip
                                 done[c] = held[c]
+                                full += 1
                                 floor[c] = max(
                                     floor[c],
                                     _floor_of(found[c, k - 1], length[begin + c], slack),
                                 )
                             at = held[c]
                             while hits != 0:
-                                ranks[c, at] = b * TOKENS + _first_bit(hits)
+                                token = _first_bit(hits)
+                                ranks[c, at] = b * TOKENS + token
+                                products[c, at] = sums[x, token]
                                 at += 1
                                 hits &= hits - np.uint64(1)
                             held[c] = at
@@ -524,8 +562,8 @@ def select_range(
                 if floor[c] == _NEVER:
                     continue
                 held[c] = _settle(
-                    rows, inverse, vectors, begin + c, ranks[c], found[c], done[c], held[c], k,
-                    best, best_similarity,
+                    rows, inverse, vectors, begin + c, slack, ranks[c], products[c], found[c],
+                    done[c], held[c], k, best, best_similarity,
                 )  # fmt: skip
                 if floor[c] != _ALWAYS:
                     sure = _ALWAYS
@@ -542,3 +580,35 @@ def select_range(
         for c in range(end - begin):
             token_idx[begin + c, held[c] : k] = -1
             similarity[begin + c, held[c] : k] = 0.0
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def drop_copies(rows, inverse, position, n, k):
+    """Drop the rows that equal k newer ones, which nothing can select; the number left.
+
+    A history in which thousands of tokens are equally near fills every candidate's room again and
+    again. This is what such a history is made of.
+    """
+    words = rows.view(np.int64)
+    size = 2
+    while size < 2 * n:
+        size *= 2
+    slots, count = np.full(size, -1, np.int32), np.zeros(size, np.int32)
+    left = 0
+    for r in range(n):
+        mixed = np.uint64(0)
+        for w in range(words.shape[1]):
+            mixed = (mixed ^ np.uint64(words[r, w])) * np.uint64(0x9E3779B97F4A7C15)
+            mixed ^= mixed >> np.uint64(29)
+        slot = np.intp(mixed & np.uint64(size - 1))
+        # Rows are moved forward only, so those that slots point to stay where they are.
+        while slots[slot] >= 0 and (words[slots[slot]] != words[r]).any():
+            slot = (slot + 1) & (size - 1)
+        if slots[slot] < 0:
+            slots[slot] = left
+        count[slot] += 1
+        if count[slot] <= k:
+            words[left], inverse[left], position[left] = words[r], inverse[r], position[r]
+            left += 1
+    return left

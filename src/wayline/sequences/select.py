@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,7 @@ MAX_DIM = 1024
 _END_OF_TIME = 2**63 - 1
 _SAMPLE_MIN, _SAMPLE_MAX, _SAMPLE_PART = 512, 4096, 8
 _SURE = 3.0  # standard deviations by which a guessed threshold stays below the k-th place
+_PATIENCE = 8  # full rooms a candidate before copies are looked for; a usual history fills none
 _WORTH_A_THREAD = 200_000  # products below which a second thread costs more than it brings
 
 
@@ -123,24 +124,41 @@ def select_nearest(
     if not n or not c or not k:
         token_idx[:], similarity[:] = -1, 0.0
         return Selection(token_idx, similarity)
-    plan = _planned(n, k)
-    packed = _packed(rows, inverse, n, n, width)
-    sample = _packed(rows, inverse, n, plan.sample, width) if plan.sample != n else packed
     padded = np.zeros((c, width), np.float32)
     padded[:, :dim] = vectors
     length = np.sqrt(np.einsum("cd,cd->c", padded, padded, dtype=np.float64))
-
-    def work(tasks: Iterator[tuple[int, int]]) -> None:
-        for first, last in tasks:
-            kernels.select_range(
-                rows, inverse, position, n, packed, sample,
-                -(-plan.sample // kernels.TOKENS) * kernels.TOKENS, plan.place, padded, length,
-                first, last, k, plan.room, token_idx, similarity,
-            )  # fmt: skip
-
     workers = threads if threads is not None else os.cpu_count() or 1
-    _share(work, c, max(1, min(workers, c * n // _WORTH_A_THREAD)))
+    workers = max(1, min(workers, c * n // _WORTH_A_THREAD))
+    tokens = (rows, inverse, position)
+    if not _select(tokens, n, padded, length, k, workers, _PATIENCE, token_idx, similarity):
+        n = int(kernels.drop_copies(*tokens, n, k))
+        _select(tokens, n, padded, length, k, workers, s, token_idx, similarity)
     return Selection(token_idx, similarity)
+
+
+def _select(
+    tokens: tuple[Any, Any, Any], n: int, vectors: FloatMatrix, length: Any, k: int, workers: int,
+    patience: int, token_idx: IndexMatrix, similarity: FloatMatrix,
+) -> bool:  # fmt: skip
+    """Fill the outputs from the first n tokens; False if their rooms were full too often."""
+    from wayline.sequences import _select_kernels as kernels
+
+    rows, inverse, position = tokens
+    plan = _planned(n, k)
+    packed = _packed(rows, inverse, n, n)
+    sample = packed if plan.sample == n else _packed(rows, inverse, n, plan.sample)
+    n_sample = -(-plan.sample // kernels.TOKENS) * kernels.TOKENS
+
+    def work(tasks: Iterator[tuple[int, int]]) -> bool:
+        return all(
+            kernels.select_range(
+                rows, inverse, position, n, packed, sample, n_sample, plan.place, vectors, length,
+                first, last, k, plan.room, patience, token_idx, similarity,
+            )
+            for first, last in tasks
+        )  # fmt: skip
+
+    return _share(work, len(vectors), workers)
 
 
 def select_reference(
@@ -203,17 +221,18 @@ def _rounded(room: float) -> int:
     return math.ceil(room / 64) * 64
 
 
-def _packed(rows: Table, inverse: Any, n: int, count: int, width: int) -> Any:
+def _packed(rows: Table, inverse: Any, n: int, count: int) -> Any:
+    """Unit rows of ``count`` even steps through the tokens, as the kernels multiply them."""
     from wayline.sequences._select_kernels import TOKENS, pack
 
     blocks = -(-count // TOKENS)
-    packed = np.empty((blocks, width // 2, TOKENS), np.int32)
+    packed = np.empty((blocks, rows.shape[1] // 2, TOKENS), np.int32)
     packed[blocks - 1 :] = 0
     pack(rows, inverse, n, count, 0, count, packed)
     return packed
 
 
-def _share(work: Any, c: int, workers: int) -> None:
+def _share(work: Callable[[Iterator[tuple[int, int]]], bool], c: int, workers: int) -> bool:
     """Cut the candidates into even runs; the caller's thread takes its share of them."""
     from wayline.sequences._select_kernels import CHUNK, GROUP
 
@@ -222,13 +241,11 @@ def _share(work: Any, c: int, workers: int) -> None:
     step = -(-c // parts // GROUP) * GROUP
     tasks = iter([(first, min(c, first + step)) for first in range(0, c, step)])
     if workers == 1:
-        work(tasks)
-        return
+        return work(tasks)
     with ThreadPoolExecutor(workers - 1) as pool:
         others = [pool.submit(work, tasks) for _ in range(workers - 1)]
-        work(tasks)
-        for other in others:
-            other.result()
+        done = work(tasks)
+        return all([done, *(other.result() for other in others)])
 
 
 def _checked_vectors(table: Table, candidates: npt.ArrayLike) -> tuple[Table, FloatMatrix]:
