@@ -21,6 +21,9 @@ import numpy as np
 CANDIDATES, K = 500, 100
 LENGTHS = (100, 1_000, 4_000, 16_000, 64_000)
 DIMENSIONS = (32, 64)
+SLACKBUILDS = (
+    Path(__file__).resolve().parents[2] / "shared" / "data" / "slackbuilds" / "actions.parquet"
+)
 ORDERS = ("ascending", "all equal", "all duplicates")
 
 
@@ -48,6 +51,26 @@ def history(
     elif order == "all duplicates":
         item_idx[:] = item_idx[0]
     return quantise(vectors.astype(np.float32)), item_idx, candidates
+
+
+def real_history(actions: Path, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The longest history of an action log, with the graph vectors wayline makes of that log."""
+    import polars as pl
+
+    from wayline.embeddings.graph import graph_vectors
+    from wayline.embeddings.linear import quantise
+
+    log = pl.read_parquet(actions).sort("ts", maintain_order=True)
+    user_idx = log["user_id"].cast(pl.Categorical).to_physical().cast(pl.Int64).to_numpy()
+    item_idx = log["item_id"].cast(pl.Categorical).to_physical().cast(pl.Int64).to_numpy()
+    item_idx = np.unique(item_idx, return_inverse=True)[1]
+    n = int(item_idx.max()) + 1
+    order = np.arange(len(log), dtype=np.int64)  # only the order of times counts
+    worth = np.ones(len(log), np.float32)
+    vectors, _ = graph_vectors(user_idx, item_idx, order, worth, n, dim=d)
+    longest = np.bincount(user_idx).argmax()
+    candidates = np.random.default_rng(0).integers(n, size=CANDIDATES)
+    return quantise(vectors), item_idx[user_idx == longest], candidates
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
@@ -104,13 +127,19 @@ def _contenders(
     return found
 
 
-def _one(s: int, d: int, threads: int, effort: float, order: str = "lively") -> dict[str, Any]:
+def _one(
+    s: int, d: int, threads: int, effort: float, order: str = "lively", actions: Path | None = None
+) -> dict[str, Any]:
     import torch
     from threadpoolctl import threadpool_limits
 
     from wayline.sequences.select import _unit_rows_of
 
-    table, item_idx, candidates = history(s, d, seed=s + d, order=order)
+    if actions is None:
+        table, item_idx, candidates = history(s, d, seed=s + d, order=order)
+    else:
+        table, item_idx, candidates = real_history(actions, d)
+        s = len(item_idx)
     vectors = _unit_rows_of(table, candidates)
     k = min(K, s)
     torch.set_num_threads(threads)
@@ -169,6 +198,7 @@ def run(
     dimensions: tuple[int, ...],
     threads: tuple[int, ...],
     effort: float,
+    actions: Path,
     *,
     report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -181,8 +211,14 @@ def run(
                 rows.append(_one(s, d, t, effort))
                 report(_line(rows[-1]))
     for order in ORDERS:
-        rows.append(_one(max(lengths), dimensions[0], threads[-1], effort / 2, order))
+        rows.append(_one(16_000, dimensions[0], threads[0], effort / 2, order))
         report(_line(rows[-1]))
+    if actions.exists():
+        for t in threads:
+            rows.append(_one(0, dimensions[0], t, effort, "real", actions))
+            report(_line(rows[-1]))
+    else:
+        report(f"(no real history: {actions.name} is not there)")
     report(
         f"(median milliseconds; {CANDIDATES} candidates, top {K}; n/a: not installed or left out)"
     )
@@ -217,9 +253,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--json", type=Path, default=Path(__file__).parent / "results" / "select.json"
     )
+    parser.add_argument(
+        "--actions", type=Path, default=SLACKBUILDS, help="Parquet with user_id, item_id, ts"
+    )
     options = parser.parse_args(argv)
     found = run(
-        tuple(options.lengths), tuple(options.dimensions), tuple(options.threads), options.effort
+        tuple(options.lengths),
+        tuple(options.dimensions),
+        tuple(options.threads),
+        options.effort,
+        options.actions,
     )
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(found, indent=2) + "\n", "utf-8")

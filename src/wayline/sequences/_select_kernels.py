@@ -30,6 +30,8 @@ from numba.core import cgutils, config
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
+from wayline.sequences._token_kernels import LANES, SCALE, TOKENS
+
 
 def _has_wide_vectors():
     """Whether numba compiles for a processor with AVX-512 (its settings may say another one)."""
@@ -38,19 +40,14 @@ def _has_wide_vectors():
     return bool(llvm.get_host_cpu_features().get("avx512bw"))
 
 
-LANES = 16  # numbers a vector register holds where there is AVX-512; LLVM splits them elsewhere
-TOKENS = 64  # tokens a tile has: one bit each in a 64-bit mask
 GROUP = 6  # candidates a tile has
 WIDE = _has_wide_vectors()
 _VECTORS = 4 if WIDE else 1  # token vectors multiplied at once: as many sums as registers hold
 CHUNK = 96  # candidates whose rooms are filled at once: they stay in the L2 cache
 _MANY = 2048  # from here on a merge sort is quicker than counting
-_SCALE = 32767.0
-_ONE = _SCALE * _SCALE
+_ONE = SCALE * SCALE
 _NEVER, _ALWAYS = np.int32(2**31 - 1), np.int32(-(2**31))
 _NONE = np.float32(-np.inf)
-# Inputs are finite, but rooms are padded with -inf, so `ninf` is left out.
-_FAST = {"nnan", "nsz", "reassoc", "contract"}
 
 _I16, _I32, _I64, _F32 = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 _INTS, _FLOATS = ir.VectorType(_I32, LANES), ir.VectorType(_F32, LANES)
@@ -247,69 +244,6 @@ def _count_bits(typingctx, bits):
     return types.intp(types.uint64), generate
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-def gather(table, item_idx, ts_ms, until_ts_ms, valid, order, rows, inverse, position):
-    """Copy the rows of the tokens that count, newest first; gives their number.
-
-    Parameters
-    ----------
-    table : int8 [N, D]
-    item_idx, ts_ms : int64 [S]
-    until_ts_ms : int
-    valid : bool [S] or [0]
-        Empty: all are.
-    order : int64 [S] or [0]
-        Positions newest first. Empty: the last position is the newest.
-    rows : int8 [S, W]
-        Receives the rows; W is D rounded up to ``LANES``, filled up with 0.
-    inverse : float32 [S]
-        Receives 1 / length of each row.
-    position : int64 [S]
-        Receives where in the sequence each token stands.
-    """
-    n_items, d = table.shape
-    s = len(item_idx)
-    n = 0
-    for t in range(s):
-        p = order[t] if len(order) else s - 1 - t
-        item = item_idx[p]
-        if item < 0 or item >= n_items or ts_ms[p] > until_ts_ms:
-            continue
-        if len(valid) and not valid[p]:
-            continue
-        total = np.float32(0.0)
-        for j in range(d):
-            x = table[item, j]
-            rows[n, j] = x
-            total += np.float32(x) * np.float32(x)
-        rows[n, d:] = 0
-        if total == 0.0:
-            continue
-        inverse[n] = np.float32(1.0) / np.sqrt(total)
-        position[n] = p
-        n += 1
-    return n
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-def pack(rows, inverse, n, count, first, last, packed):
-    """Write tokens ``first`` to ``last`` of ``count`` even steps through n rows as int16 unit rows.
-
-    ``packed`` is int32 [blocks, W / 2, TOKENS]: pairs of numbers, side by side for many tokens.
-    """
-    width = rows.shape[1]
-    whole = np.empty(width, np.int16)
-    pairs = whole.view(np.int32)
-    for t in range(first, last):
-        r = t if count == n else t * n // count
-        scale = inverse[r] * np.float32(_SCALE)
-        for j in range(width):
-            whole[j] = np.int16(np.rint(np.float32(rows[r, j]) * scale))
-        block, lane = t // TOKENS, t % TOKENS
-        for j in range(width // 2):
-            packed[block, j, lane] = pairs[j]
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
 def _pack_candidates(vectors, length, first, last, packed):
     """Candidates ``first`` to ``last`` as int16 unit vectors, int32 [groups, W / 2, GROUP]."""
@@ -318,7 +252,7 @@ def _pack_candidates(vectors, length, first, last, packed):
     pairs = whole.view(np.int32)
     packed[:] = 0
     for c in range(first, last):
-        scale = _SCALE / length[c] if length[c] > 0.0 else 0.0
+        scale = SCALE / length[c] if length[c] > 0.0 else 0.0
         for j in range(width):
             whole[j] = np.int16(np.rint(vectors[c, j] * scale))
         group, lane = (c - first) // GROUP, (c - first) % GROUP
@@ -484,7 +418,7 @@ def select_range(
     width = rows.shape[1]
     pairs = width // 2
     # Half a unit a number and side, by Cauchy-Schwarz; then the rounding of float32.
-    slack = 2.02 * 0.502 * np.sqrt(np.float64(width)) / _SCALE + (width + 8.0) * 2.0**-23
+    slack = 2.02 * 0.502 * np.sqrt(np.float64(width)) / SCALE + (width + 8.0) * 2.0**-23
     blocks = (n + TOKENS - 1) // TOKENS
     last_bits = ~np.uint64(0) >> np.uint64(blocks * TOKENS - n)
     n_tops = n_sample // TOKENS * LANES * (4 // _VECTORS)
@@ -581,34 +515,3 @@ def select_range(
             token_idx[begin + c, held[c] : k] = -1
             similarity[begin + c, held[c] : k] = 0.0
     return True
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def drop_copies(rows, inverse, position, n, k):
-    """Drop the rows that equal k newer ones, which nothing can select; the number left.
-
-    A history in which thousands of tokens are equally near fills every candidate's room again and
-    again. This is what such a history is made of.
-    """
-    words = rows.view(np.int64)
-    size = 2
-    while size < 2 * n:
-        size *= 2
-    slots, count = np.full(size, -1, np.int32), np.zeros(size, np.int32)
-    left = 0
-    for r in range(n):
-        mixed = np.uint64(0)
-        for w in range(words.shape[1]):
-            mixed = (mixed ^ np.uint64(words[r, w])) * np.uint64(0x9E3779B97F4A7C15)
-            mixed ^= mixed >> np.uint64(29)
-        slot = np.intp(mixed & np.uint64(size - 1))
-        # Rows are moved forward only, so those that slots point to stay where they are.
-        while slots[slot] >= 0 and (words[slots[slot]] != words[r]).any():
-            slot = (slot + 1) & (size - 1)
-        if slots[slot] < 0:
-            slots[slot] = left
-        count[slot] += 1
-        if count[slot] <= k:
-            words[left], inverse[left], position[left] = words[r], inverse[r], position[r]
-            left += 1
-    return left

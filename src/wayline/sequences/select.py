@@ -108,19 +108,19 @@ def select_nearest(
     >>> found.token_idx.tolist(), found.similarity.round(2).tolist()
     ([[3, 0, 2]], [[1.0, 1.0, 0.7099999785423279]])
     """
-    from wayline.sequences import _select_kernels as kernels
+    from wayline.sequences._token_kernels import LANES, drop_copies, gather
 
     rows_of, vectors = _checked_vectors(table, candidates)
     item_idx, ts_ms, valid_, order = _checked_tokens(token_item_idx, token_ts_ms, valid)
     if k < 0:
         raise InputError(f"Got k = {k}, expected 0 or more: ask for at least one token.", field="k")
     c, s, dim = len(vectors), len(item_idx), rows_of.shape[1]
-    width = -(-dim // kernels.LANES) * kernels.LANES
+    width = -(-dim // LANES) * LANES
     token_idx, similarity = np.empty((c, k), np.int32), np.empty((c, k), np.float32)
     rows, inverse = np.empty((s, width), np.int8), np.empty(s, np.float32)
     position = np.empty(s, np.int64)
     until = _END_OF_TIME if until_ts_ms is None else int(until_ts_ms)
-    n = int(kernels.gather(rows_of, item_idx, ts_ms, until, valid_, order, rows, inverse, position))
+    n = int(gather(rows_of, item_idx, ts_ms, until, valid_, order, rows, inverse, position))
     if not n or not c or not k:
         token_idx[:], similarity[:] = -1, 0.0
         return Selection(token_idx, similarity)
@@ -131,7 +131,7 @@ def select_nearest(
     workers = max(1, min(workers, c * n // _WORTH_A_THREAD))
     tokens = (rows, inverse, position)
     if not _select(tokens, n, padded, length, k, workers, _PATIENCE, token_idx, similarity):
-        n = int(kernels.drop_copies(*tokens, n, k))
+        n = int(drop_copies(*tokens, n, k))
         _select(tokens, n, padded, length, k, workers, s, token_idx, similarity)
     return Selection(token_idx, similarity)
 
@@ -141,17 +141,18 @@ def _select(
     patience: int, token_idx: IndexMatrix, similarity: FloatMatrix,
 ) -> bool:  # fmt: skip
     """Fill the outputs from the first n tokens; False if their rooms were full too often."""
-    from wayline.sequences import _select_kernels as kernels
+    from wayline.sequences._select_kernels import select_range
+    from wayline.sequences._token_kernels import TOKENS
 
     rows, inverse, position = tokens
     plan = _planned(n, k)
     packed = _packed(rows, inverse, n, n)
     sample = packed if plan.sample == n else _packed(rows, inverse, n, plan.sample)
-    n_sample = -(-plan.sample // kernels.TOKENS) * kernels.TOKENS
+    n_sample = -(-plan.sample // TOKENS) * TOKENS
 
     def work(tasks: Iterator[tuple[int, int]]) -> bool:
         return all(
-            kernels.select_range(
+            select_range(
                 rows, inverse, position, n, packed, sample, n_sample, plan.place, vectors, length,
                 first, last, k, plan.room, patience, token_idx, similarity,
             )
@@ -223,7 +224,7 @@ def _rounded(room: float) -> int:
 
 def _packed(rows: Table, inverse: Any, n: int, count: int) -> Any:
     """Unit rows of ``count`` even steps through the tokens, as the kernels multiply them."""
-    from wayline.sequences._select_kernels import TOKENS, pack
+    from wayline.sequences._token_kernels import TOKENS, pack
 
     blocks = -(-count // TOKENS)
     packed = np.empty((blocks, rows.shape[1] // 2, TOKENS), np.int32)
