@@ -23,11 +23,13 @@ from wayline.retrieval.recipe import regime_of
 from wayline.retrieval.signals import Reading
 from wayline.rewards.reward import draw
 from wayline.rewards.trying import Trying
-from wayline.schema import Feed, FloatVector, Interest, IntVector
+from wayline.schema import Feed, FloatVector, Interest, IntVector, Sequences, TokenRecord
 from wayline.sequences.history import History, UserSequence
+from wayline.sequences.tokens import ActionBits, Tokens, TokenSequences
 from wayline.served import Profile, ServedGeneration
 from wayline.storage.store import MAX_QUERIES, RequestTrace, Store
 
+ABOUT_AS_NEAR = 0.05  # cosines that tell no interests apart; chosen, not published
 MAX_CURSOR = 200  # ours have about 50 characters
 
 
@@ -41,6 +43,7 @@ def make_query(
     moment: int,
     limit: int,
     shown: IntVector,
+    past: bool,
 ) -> tuple[FeedQuery, Profile, Trying]:
     """Look up once what the stages of a feed read, the person's interests with their names, and what each is worth.
 
@@ -50,6 +53,8 @@ def make_query(
         What the person did up to ``moment``.
     shown : int64 array
         Positions of the items that earlier pages showed.
+    past : bool
+        Whether the moment was asked for, and is not now.
     """
     profile = served.profile(user_key, user_id, sequence, moment)
     history = without_muted(sequence.wanted(), profile)
@@ -61,7 +66,7 @@ def make_query(
     seed = crc32(f"{user_id} {moment} {len(shown)}".encode())
     feed = config.feed
     rng = np.random.default_rng(seed)
-    trying = served.try_interests(user_key, profile, moment, rng)
+    trying = served.try_interests(user_key, profile, moment, rng, past=past)
     drawn = draw(trying.chance, config.interests.sample, rng)
     query = FeedQuery(
         user_key=user_key,
@@ -204,7 +209,11 @@ def request_trace(
 def attribution(
     query: FeedQuery, candidates: Candidates
 ) -> tuple[list[int], npt.NDArray[np.uint32]]:
-    """Say which interests each impression will be counted for: those drawn that fetched it, else the one it belongs to.
+    """Say which interests each impression will be counted for.
+
+    They are those drawn that fetched it, and the one it belongs to; of these only the nearest and what is about as
+    near: the sixtieth neighbour of an interest says nothing about it, and in a small catalogue every interest fetches
+    everything.
 
     Returns
     -------
@@ -214,13 +223,22 @@ def attribution(
         Bit ``q`` is set where the ``q``-th of them is meant.
     """
     named = [int(q) for q in query.drawn[:MAX_QUERIES]]
-    via = candidates.via.copy()
-    for row in np.flatnonzero((via == 0) & (candidates.interest >= 0)).tolist():
-        q = int(candidates.interest[row])
+    for q in np.unique(candidates.interest[candidates.interest >= 0]).tolist():
         if q not in named and len(named) < MAX_QUERIES:
             named.append(q)
-        if q in named:
-            via[row] = np.uint32(1) << np.uint32(named.index(q))
+    known = np.flatnonzero(candidates.item_idx < len(query.vectors))
+    via = np.zeros(len(candidates), np.uint32)
+    if not named or not len(known):
+        return named, via
+    medoids = query.vectors[query.interests.medoid_item_idx[named]]
+    cosine = query.vectors[candidates.item_idx[known]] @ medoids.T  # [K, named]
+    bits = np.arange(len(named), dtype=np.uint32)
+    meant = (candidates.via[known, None] >> bits & 1).astype(bool)
+    meant[:, len(query.drawn) :] = False
+    meant |= candidates.interest[known, None] == np.array(named)
+    cosine = np.where(meant, cosine, -np.inf)
+    meant &= cosine >= cosine.max(axis=1, keepdims=True) - ABOUT_AS_NEAR
+    via[known] = (meant.astype(np.uint32) << bits).sum(axis=1, dtype=np.uint32)
     return named, via
 
 
@@ -261,6 +279,25 @@ def interest_records(
         )
         for q in range(len(found))
     ]
+
+
+def sequence_records(found: TokenSequences, bits: ActionBits, store: Store) -> Sequences:
+    """Give a person's sequences as a caller reads them."""
+    names, surfaces = store.action_names(), store.surface_names()
+
+    def read(tokens: Tokens) -> list[TokenRecord]:
+        ids = store.item_ids(tokens["item_key"].astype(np.int64))
+        columns = (tokens[name].tolist() for name in ("ts_ms", "actions", "surface"))
+        return [
+            TokenRecord(
+                item_id, ts_ms, bits.names(mask, names), surfaces[where - 1] if where else None
+            )
+            for item_id, ts_ms, mask, where in zip(ids, *columns, strict=True)
+        ]
+
+    lifelong = read(found.lifelong)
+    newest = lifelong[len(lifelong) - len(found.realtime) :]
+    return Sequences(lifelong, newest, read(found.impression))
 
 
 def explained(found: dict[str, Any], store: Store) -> dict[str, Any]:

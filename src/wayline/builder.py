@@ -25,6 +25,7 @@ from wayline.interests.table import InterestTable
 from wayline.retrieval.fit import Wants, count_tables, fit_recipe
 from wayline.retrieval.recipe import Recipe, plain_recipe
 from wayline.retrieval.sources.fresh import NOT_BORN
+from wayline.rewards.reward import mean_rate
 from wayline.schema import BoolVector, FloatVector, IntVector
 from wayline.sequences.history import UserSequence, Worths
 from wayline.storage.generations import Generations
@@ -185,7 +186,11 @@ def build_generation(
         interests.write_parquet(folder / INTERESTS)
         np.save(folder / NEWEST, log.newest_ts_ms())
         texts.select("title", "category", "tags").write_parquet(folder / "titles.parquet")
-        id_ = writer.publish(_manifest(log, wants, found, recipe, config, now_ts_ms, watch))
+        manifest = _manifest(log, wants, found, recipe, config, now_ts_ms, watch)
+        # What came of feeds after ``until`` is not to be known, and the totals have no time.
+        known = until_ts_ms is None
+        manifest["mean_reward"] = mean_rate(store.totals(), worths) if known else 0.0
+        id_ = writer.publish(manifest)
     generations.prune(KEPT_GENERATIONS)
     return id_
 

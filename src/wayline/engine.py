@@ -24,6 +24,7 @@ from wayline.answering import (
     make_query,
     read_cursor,
     request_trace,
+    sequence_records,
     write_cursor,
 )
 from wayline.builder import INTERESTS, Progress, build_generation
@@ -56,10 +57,13 @@ from wayline.schema import (
     IntVector,
     ItemRecord,
     Receipt,
+    Sequences,
     SimilarItem,
 )
 from wayline.sequences.cache import Histories
 from wayline.sequences.history import UserSequence, Worths
+from wayline.sequences.keeper import HistoryKeeper
+from wayline.sequences.tokens import ActionBits, token_sequences
 from wayline.served import ServedGeneration
 from wayline.storage.disk import full_disk_said
 from wayline.storage.generations import Generations
@@ -142,7 +146,8 @@ class Engine:
         self._generations = Generations(path / "data" / "generations")
         self._clock = clock
         self._controls = ControlLog(self.store)
-        self._histories = Histories(self.store, self.config.sequences)
+        self._keeper = HistoryKeeper(self.store)
+        self._histories = Histories(self.store, self.config.sequences, self._keeper.offer)
         self._served: ServedGeneration | None = None
         self._load_lock = threading.Lock()
         self._first_build = threading.Lock()
@@ -246,6 +251,7 @@ class Engine:
                 cache=self.path / "data" / "cache",
                 progress=progress or (lambda _name, _share: None),
             )
+        self._keeper.offer_all()
         return self._generation(id_)
 
     def rollback(self) -> Generation:
@@ -330,7 +336,7 @@ class Engine:
         user_key = self._user_key(user_id) or 0
         sequence, moment = self._sequence(served, user_key, at)
         profile = served.profile(user_key, user_id, sequence, moment)
-        trying = served.try_interests(user_key, profile, moment)
+        trying = served.try_interests(user_key, profile, moment, past=at is not None)
         return interest_records(profile, trying, self.store.item_ids)
 
     def change_interest(
@@ -427,6 +433,7 @@ class Engine:
             moment=moment,
             limit=size,
             shown=self.traces.shown(chain) - 1 if chain else np.zeros(0, np.int64),
+            past=at is not None,
         )
         candidates, trace = served.pipeline.run(query)
         if len(candidates) < size:
@@ -483,6 +490,21 @@ class Engine:
         until = None if at is None else to_ts_ms(at)
         self._user_key(user_id)
         return self.store.action_records(user_id, until_ts_ms=until, limit=limit)
+
+    def sequences(self, user_id: str, *, at: At | None = None) -> Sequences:
+        """What models read of a person: tokens of what they did (``[sequences]`` says how many), and of what was shown.
+
+        Several actions on an item within ``sequences.collapse_s`` are one token. Empty for somebody unknown.
+        """
+        until = None if at is None else to_ts_ms(at)
+        user_key = self._user_key(user_id) or 0
+        self._histories.follow_log()
+        self.traces.flush()
+        config = self.config.sequences
+        shown = self.store.user_impressions(user_key, until_ts_ms=until, limit=config.impressions)
+        bits = ActionBits(self.store.action_names())
+        found = token_sequences(self._histories.get(user_key, until), shown, bits, config)
+        return sequence_records(found, bits, self.store)
 
     def item(self, item_id: str) -> ItemRecord:
         """One item of the catalogue.
@@ -641,6 +663,7 @@ class Engine:
             "lost_traces": self.traces.lost,
             "counters": dict(self.counters),
             "histories": self._histories.stats(),
+            "packing": self._keeper.stats(),
         }
         if current is not None:
             generation = self._generation(current)
@@ -689,6 +712,7 @@ class Engine:
         if not self._closed:
             self._closed = True
             self.traces.close()
+            self._keeper.close()
             self.store.close()
 
     def __enter__(self) -> Self:

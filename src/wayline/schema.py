@@ -114,6 +114,25 @@ class ActionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """One step of a sequence, as it reads back: an item, when, and what was done with it (nothing: it was shown)."""
+
+    item_id: str
+    ts: int
+    actions: list[str]
+    surface: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """What models read of a person, oldest first: all they did, the newest of it, and what they were shown and left."""
+
+    lifelong: list[TokenRecord]
+    realtime: list[TokenRecord]
+    impression: list[TokenRecord]
+
+
+@dataclass(frozen=True, slots=True)
 class ItemRecord:
     """One catalogue item."""
 

@@ -221,9 +221,20 @@ class ServedGeneration:
         profile: Profile,
         at_ts_ms: int,
         rng: np.random.Generator | None = None,
+        *,
+        past: bool,
     ) -> Trying:
-        """Weigh a person's interests by what came of showing them up to a moment."""
+        """Weigh a person's interests by what came of showing them up to a moment.
+
+        Everybody's mean rate is today's, or for a question about the ``past`` that of the build: today's would tell of
+        what came later.
+        """
         config = self._config.rewards
+        everybodys = (
+            float(self.manifest.get("mean_reward", 0.0))
+            if past
+            else mean_rate(self._store.totals(), self.worths)
+        )
         feedback = self._store.user_feedback(
             user_key, until_ts_ms=at_ts_ms, requests=config.requests
         )
@@ -233,7 +244,7 @@ class ServedGeneration:
             profile.standing,
             self.vectors,
             self.worths,
-            everybodys_mean=mean_rate(self._store.totals(), self.worths),
+            everybodys_mean=everybodys,
             at_ts_ms=at_ts_ms,
             config=config,
             sample=self._config.interests.sample,

@@ -246,7 +246,8 @@ def test_interests_that_are_alike_learn_from_each_other() -> None:
 
 def test_everybodys_mean_is_worth_by_looked_at_impression() -> None:
     totals = FeedbackTotals(np.array([10, 0, 20]), np.array([0, 8, 3, 5]))
-    assert mean_rate(totals, WORTHS) == pytest.approx((8 * 0.25 + 3) / (10 + 20 / 2))
+    # Three bought and are among the eight that viewed: five are left that only viewed.
+    assert mean_rate(totals, WORTHS) == pytest.approx((5 * 0.25 + 3) / (10 + 20 / 2))
     nobody = np.zeros(0, np.int64)
     assert mean_rate(FeedbackTotals(nobody, nobody), WORTHS) == 0
     assert mean_rate(FeedbackTotals(np.array([5]), nobody), WORTHS) == 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wayline.cli.output import count, day, print_table, say
 from wayline.errors import NotFoundError
-from wayline.schema import ActionRecord, Feed, Interest, Reason
+from wayline.schema import ActionRecord, Feed, Interest, Reason, Sequences
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
@@ -22,18 +22,33 @@ def print_interests(
     """Print what a person is interested in, most important first, and how many more there are."""
     rows = [
         (
-            interest.label,
+            interest.id,
+            _standing(interest),
             _some_titles(engine, interest.items),
             f"{interest.importance:.2f}",
             f"{interest.share:.0%}",
+            f"{interest.impressions:.1f}",
+            f"{interest.engagements:.1f}",
+            "" if interest.reward is None else f"{interest.reward:.3f}",
+            f"{interest.probability:.0%}",
             day(interest.last_at)[:10],
         )
         for interest in interests[:most]
     ]
-    columns = ("interest", "items", ">importance", ">share", "last seen")
+    columns = (
+        "id", "interest", "items", ">importance", ">share", ">shown", ">answered", ">reward",
+        ">odds", "last seen",
+    )  # fmt: skip
     print_table(f"Interests of {user_id}", columns, rows)
     if len(interests) > most:
         say(f"and {count(len(interests) - most, 'smaller interest')}")
+
+
+def _standing(interest: Interest) -> str:
+    """An interest's name with what the person said of it."""
+    said = ["muted"] if interest.muted else []
+    said += [f"× {interest.boost:g}"] if interest.boost != 1 else []
+    return f"{interest.label} ({', '.join(said)})" if said else interest.label
 
 
 def print_actions(engine: Engine, user_id: str, actions: Iterable[ActionRecord]) -> None:
@@ -48,6 +63,28 @@ def print_actions(engine: Engine, user_id: str, actions: Iterable[ActionRecord])
         for record in actions
     ]
     print_table(f"Newest actions of {user_id}", ("when (UTC)", "action", "item", ">value"), rows)
+
+
+def print_sequences(engine: Engine, user_id: str, found: Sequences, *, most: int) -> None:
+    """Print how long each of a person's sequences is, and the newest tokens."""
+    for name, tokens in (
+        ("lifelong", found.lifelong),
+        ("real-time", found.realtime),
+        ("impression", found.impression),
+    ):
+        span = f", {day(tokens[0].ts)} to {day(tokens[-1].ts)} UTC" if tokens else ""
+        say(f"{name}: {count(len(tokens), 'token')}{span}")
+    for title, tokens in (
+        ("Newest tokens", found.realtime),
+        ("Shown and left", found.impression),
+    ):
+        rows = [
+            (day(t.ts), ", ".join(t.actions), title_of(engine, t.item_id), t.surface or "")
+            for t in tokens[::-1][:most]
+        ]
+        if rows:
+            columns = ("when (UTC)", "actions", "item", "surface")
+            print_table(f"{title} of {user_id}", columns, rows)
 
 
 def print_feed(feed: Feed, user_id: str) -> None:

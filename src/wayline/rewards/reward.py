@@ -21,6 +21,7 @@ SKEW_MS = 5 * 60_000
 """How far an answer may lie before its impression: clocks differ."""
 MOST_FACTOR = 50.0
 LEAST_RATE = 1e-3
+MOST_TRIES = 1e12  # where some can hardly be drawn at all, fewer than the sample are likely
 OWN_MEAN_AFTER = 50.0
 """Looked-at impressions after which a person's own mean rate counts as much as everybody's."""
 
@@ -62,9 +63,16 @@ def examined(place: IntVector) -> Float64Vector:
 
 
 def mean_rate(totals: FeedbackTotals, worths: Worths) -> float:
-    """Everybody's worth of engagements by looked-at impression; 0 while nobody ever answered a feed."""
-    keys = np.arange(len(totals.engagements))
-    gained = float(np.maximum(worths.of(keys), 0) @ totals.engagements)
+    """Everybody's worth of engagements by looked-at impression; 0 while nobody ever answered a feed.
+
+    Of an impression that was viewed, opened and bought the best action counts, as for one person: the numbers of the
+    worthier actions are taken to lie within those of the lesser ones.
+    """
+    worth = worths.of(np.arange(len(totals.engagements)))
+    order = np.argsort(-worth, kind="stable")
+    order = order[worth[order] > 0]
+    at_least = np.maximum.accumulate(totals.engagements[order])
+    gained = float(at_least @ -np.diff(worth[order], append=0.0))
     looked_at = float(examined(np.arange(len(totals.impressions))) @ totals.impressions)
     return gained / looked_at if looked_at > 0 else 0.0
 
@@ -202,13 +210,14 @@ def inclusion(chance: Float64Vector, sample: int) -> Float64Vector:
     """How likely each is among those that :func:`draw` gives, shape [Q].
 
     ``1 - exp(-p t)`` with ``t`` such that they sum to ``sample``: drawing one after another is a race of exponential
-    clocks, stopped at a fixed number instead of at ``t`` (Rosén 1972; exact where everything is drawn).
+    clocks, stopped at a fixed number instead of at ``t`` (Rosén 1972; exact where everything is drawn, else within
+    three points).
     """
     possible = chance > 0
     if possible.sum() <= sample:
         return possible.astype(np.float64)
     low, high = 0.0, 1.0
-    while (1 - np.exp(-chance * high)).sum() < sample:
+    while (1 - np.exp(-chance * high)).sum() < sample and high < MOST_TRIES:
         high *= 2
     for _ in range(60):
         middle = (low + high) / 2

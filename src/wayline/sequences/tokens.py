@@ -66,6 +66,15 @@ class ActionBits:
         bits[late] = OTHER_BIT
         return bits
 
+    def names(self, mask: int, action_names: Sequence[str]) -> list[str]:
+        """Name the actions of a mask; "other" for those that share the last bit."""
+        named = [
+            name
+            for name, bit in zip(action_names, self._by_key[1:].tolist(), strict=False)
+            if bit & mask & ~OTHER_BIT
+        ]
+        return [*named, "other"] if mask & OTHER_BIT else named
+
 
 def collapse(
     actions: ActionVectors,

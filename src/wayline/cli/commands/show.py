@@ -8,7 +8,7 @@ import typer
 
 from wayline.cli.options import HERE, AsJson, At, Workspace, opened, time_of
 from wayline.cli.output import day, print_json, print_table, say
-from wayline.cli.views import print_actions, print_interests
+from wayline.cli.views import print_actions, print_interests, print_sequences
 
 show_app = typer.Typer(no_args_is_help=True, help="Show a user or an item.")
 
@@ -18,6 +18,9 @@ def user(
     user_id: Annotated[str, typer.Argument(metavar="USER")],
     limit: Annotated[int, typer.Option(min=1, help="Interests and actions to show.")] = 10,
     *,
+    history: Annotated[
+        bool, typer.Option("--history", help="The sequences that models read, instead.")
+    ] = False,
     at: At = None,
     workspace: Workspace = HERE,
     as_json: AsJson = False,
@@ -25,6 +28,13 @@ def user(
     """Show a person's interests and newest actions."""
     at_ms = time_of(at)
     with opened(workspace) as engine:
+        if history:
+            sequences = engine.sequences(user_id, at=at_ms)
+            if as_json:
+                print_json({"user_id": user_id, "sequences": sequences})
+            else:
+                print_sequences(engine, user_id, sequences, most=limit)
+            return
         interests = engine.interests(user_id, at=at_ms)
         actions = engine.actions(user_id, limit=limit, at=at_ms)
         if as_json:
