@@ -125,6 +125,14 @@ def test_many_threads_read_at_once_and_each_gets_its_own(signal_tables: SignalTa
                 np.testing.assert_array_equal(a, b)
 
 
+def test_threads_that_take_turns_share_their_buffers(signal_tables: SignalTables) -> None:
+    made = SignalTables(signal_tables.tables, None, signal_tables.popularity)
+    for _ in range(5):
+        with ThreadPoolExecutor(1) as pool:  # a new thread each time
+            pool.submit(Reading, made, SIGNALS, _history(1, 12), 31 * DAY_MS).result()
+    assert {len(scratch._free) for scratch in made._scratch.values()} == {1}
+
+
 def test_items_and_histories_from_after_the_build_say_nothing(signal_tables: SignalTables) -> None:
     known = _history(3, 10)
     longer = History(

@@ -8,7 +8,9 @@ actions and of five thousand. Which signals count and how much is the recipe's c
 
 from __future__ import annotations
 
-import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,22 +95,40 @@ SIGNALS = (
 )
 
 
-class _Scratch(threading.local):
-    """Buffers of one thread, as wide as the catalogue and never cleared."""
+class _Buffers:
+    """What one propagation at a time writes to, as wide as the catalogue and never cleared."""
 
-    def __init__(self) -> None:
-        self.size = (0, 0)
+    def __init__(self, n_items: int, width: int) -> None:
+        self.size = (n_items, width)
+        self.sums = np.zeros((n_items, width), np.float32)
+        self.touched = np.zeros(n_items, np.int32)
+        self.mark = np.zeros(n_items, np.int32)
         self.stamp = 0
 
-    def take(self, n_items: int, width: int) -> tuple[FloatMatrix, IndexVector, IndexVector, int]:
-        if self.size[0] < n_items or self.size[1] != width or self.stamp > 2_000_000_000:
-            self.size = (n_items, width)
-            self.sums = np.zeros((n_items, width), np.float32)
-            self.touched = np.zeros(n_items, np.int32)
-            self.mark = np.zeros(n_items, np.int32)
-            self.stamp = 0
-        self.stamp += 1
-        return self.sums, self.touched, self.mark, self.stamp
+
+class _Scratch:
+    """Buffers lent to whoever propagates: as many as propagate at once, not as many as there are threads.
+
+    A server has forty threads, of which two or three compute; at a million items a set of buffers is some 30 MB.
+    """
+
+    def __init__(self) -> None:
+        self._free: deque[_Buffers] = deque()  # taking from it and giving back need no lock
+
+    @contextmanager
+    def lent(self, n_items: int, width: int) -> Iterator[_Buffers]:
+        """Lend buffers with a stamp not used before."""
+        try:
+            buffers = self._free.pop()
+        except IndexError:
+            buffers = _Buffers(n_items, width)
+        if buffers.size != (n_items, width) or buffers.stamp > 2_000_000_000:
+            buffers = _Buffers(n_items, width)
+        buffers.stamp += 1
+        try:
+            yield buffers
+        finally:
+            self._free.append(buffers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,14 +208,14 @@ class SignalTables:
             [TABLE_SIGNALS[table][name.split(".")[1]].weigh(history, at) for name in names], axis=1
         )
         found = self.tables[table]
-        sums, touched, mark, stamp = self._scratch[table].take(len(found), len(names))
         known = history.item_idx < len(found)
-        count = propagate(
-            found.partner_idx, found.weight, history.item_idx[known], kernels[known],
-            sums, touched, mark, stamp,
-        )  # fmt: skip
-        items = np.sort(touched[:count])
-        values = gather(sums, mark, stamp, items.astype(np.int64))
+        with self._scratch[table].lent(len(found), len(names)) as b:
+            count = propagate(
+                found.partner_idx, found.weight, history.item_idx[known], kernels[known],
+                b.sums, b.touched, b.mark, b.stamp,
+            )  # fmt: skip
+            items = np.sort(b.touched[:count])
+            values = gather(b.sums, b.mark, b.stamp, items.astype(np.int64))
         return Propagated(
             names, items, *standardise(values, self._n_heard or len(found), table in LOG_TABLES)
         )
