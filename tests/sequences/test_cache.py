@@ -101,6 +101,15 @@ def test_a_person_is_a_plain_sorted_list(
         assert rows_of(found) == expected
 
 
+def test_a_late_action_older_than_all_that_is_kept_does_not_hide_the_gap_before_them() -> None:
+    log: list[Row] = [(ts, ts, 1, 1) for ts in range(10, 40)]
+    person = Person.of(columns(log[::-1][:16]), 16)
+    person.insert(pick(columns([(5, 100, 2, 1)]), np.arange(1)))
+    assert person.until(38) is None  # 15 of these 16 are kept: the store must be asked
+    person.insert(pick(columns([(39, 101, 2, 1)]), np.arange(1)))
+    assert rows_of(person.newest()) == [*log[-15:], (39, 101, 2, 1)]
+
+
 STEP = st.one_of(
     st.tuples(st.just("act"), st.integers(0, 3), st.integers(0, 4), st.integers(0, 20)),
     st.tuples(st.just("read"), st.integers(0, 3), st.just(0), st.none() | st.integers(-1, 21)),

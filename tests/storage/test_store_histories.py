@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,49 @@ def test_a_backup_and_another_process_see_packed_histories(
     with open_store(tmp_path / "copy.db") as copy:
         assert read(copy, 1) == before
         assert copy.check() == []
+
+
+@pytest.mark.usefixtures("small")
+def test_a_read_while_others_append_and_pack_is_one_moment_of_the_history(
+    store: Store, path: Path
+) -> None:
+    """Never a row twice, never one gone that was there before, always in order."""
+    done = threading.Event()
+    problems: list[BaseException] = []
+
+    def append() -> None:
+        try:
+            with open_store(path) as other:
+                for n in range(0, 600, 4):
+                    rows = [("u", (7 * m) % 601, f"i{m}", "view") for m in range(n, n + 4)]
+                    other.append_actions(plain_frame(rows))
+        except BaseException as error:
+            problems.append(error)
+        finally:
+            done.set()
+
+    def pack() -> None:
+        try:
+            while not done.is_set():
+                store.pack_history(1)
+        except BaseException as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=append), threading.Thread(target=pack)]
+    for thread in threads:
+        thread.start()
+    before: set[int] = set()
+    while not done.is_set():
+        rows = read(store, 1)
+        positions = {position for _, position, _, _ in rows}
+        assert rows == sorted(rows, reverse=True)
+        assert len(positions) == len(rows)
+        assert before <= positions
+        before = positions
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert len(read(store, 1)) == 600
 
 
 @pytest.mark.usefixtures("small")
