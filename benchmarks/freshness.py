@@ -351,8 +351,8 @@ def main(argv: list[str] | None = None) -> None:
                 clients = make_clients(shop, repeat, addresses, args.clients, seed)
                 found = measure(clients, args.pairs, args.rounds)
             rows.append({"way": name, "servers": processes, "repeat": repeat, **found})
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")  # each way takes minutes
     if args.json:
         print(json.dumps(rows))
     else:
