@@ -143,6 +143,29 @@ def test_show_user_prints_interests_with_titles_and_newest_actions(
     assert answer["interests"]
 
 
+def test_show_history_prints_the_three_sequences(shop: Path, capsys: Capture) -> None:
+    here(capsys, "feed", "c1", "-w", shop)
+    text = here(capsys, "show", "user", "c1", "-w", shop, "--history").out
+    for name in ("lifelong:", "real-time:", "impression: 20 tokens"):
+        assert name in text
+    answer = here(capsys, "show", "user", "c1", "-w", shop, "--history", "--json").json
+    assert answer["sequences"]["lifelong"][-1]["actions"]
+
+
+def test_an_interest_is_steered_and_a_feed_explained(shop: Path, capsys: Capture) -> None:
+    interest = here(capsys, "show", "user", "c1", "-w", shop, "--json").json["interests"][0]["id"]
+    text = here(capsys, "interest", "c1", interest, "-w", shop, "--mute", "--label", "Mine").out
+    assert "Mine (muted)" in text
+    result = here(capsys, "interest", "c1", interest, "-w", shop, "--boost", "99")
+    assert (result.code, "boost" in result.err) == (2, True)
+    request = here(capsys, "feed", "c1", "-w", shop, "--json").json["request_id"]
+    text = here(capsys, "explain", "feed", request, "-w", shop).out
+    for part in ("Interests drawn for it", "Candidates:", "made of"):
+        assert part in text
+    assert here(capsys, "explain", "feed", request, "-w", shop, "--json").json["impressions"]
+    assert here(capsys, "explain", "feed", "nothing", "-w", shop).code == 2
+
+
 def test_show_user_of_a_stranger_says_so(shop: Path, capsys: Capture) -> None:
     result = here(capsys, "show", "user", "nobody", "-w", shop)
     assert result.code == 0

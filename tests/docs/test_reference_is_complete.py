@@ -16,7 +16,7 @@ from wayline import errors
 from wayline.cli.app import app
 from wayline.config import Config, load_config, template
 from wayline.server.app import create_app
-from wayline.server.metrics import GAUGES
+from wayline.server.metrics import GAUGES, HISTORIES
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf-8")
@@ -119,5 +119,8 @@ def test_every_metric_is_documented() -> None:
     source = Path(inspect.getfile(create_app)).with_name("metrics.py").read_text("utf-8")
     names = set(re.findall(r'"(wayline_[a-z_]+)"', source)) - {"wayline_generation"}
     names |= {f"wayline_{name}".replace("_age_s", "_age_seconds") for name in GAUGES}
+    gauges = ("people", "bytes")
+    names |= {f"wayline_histories_{name}" for name in gauges}
+    names |= {f"wayline_history_{name}_total" for name in HISTORIES if name not in gauges}
     documented = {name.partition("{")[0] for name in first_column("Metrics")}
     assert documented == names | {"wayline_generation_info", "process_*"}

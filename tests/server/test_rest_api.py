@@ -82,6 +82,50 @@ def test_a_person_reads_back_as_interests_actions_and_export(shop: httpx.Client)
     assert "i" in json.dumps(shop.get("/v1/users/u1/export").json())
 
 
+def test_a_person_steers_an_interest(shop: httpx.Client) -> None:
+    shop.get("/v1/users/u1/feed")
+    interest = shop.get("/v1/users/u1/interests").json()["interests"][0]
+    path = f"/v1/users/u1/interests/{interest['id']}"
+    changed = shop.patch(path, json={"label": "My lamps", "muted": True, "boost": 2}).json()
+    assert (changed["label"], changed["muted"], changed["boost"]) == ("My lamps", True, 2)
+    assert shop.get("/v1/users/u1/interests").json()["interests"][0] == changed
+    back = shop.patch(path, json={"reset": True}).json()
+    assert (back["label"], back["muted"], back["boost"]) == (interest["label"], False, 1)
+
+
+@pytest.mark.parametrize(
+    ("interest", "change", "expected"),
+    [
+        ("nothing", {"muted": True}, (404, "not_found", "interest")),
+        (None, {}, (400, "bad_input", None)),
+        (None, {"boost": 99}, (400, "bad_input", "boost")),
+        (None, {"muted": "yes"}, (400, "bad_input", "muted")),
+        (None, {"mute": True}, (400, "bad_input", "mute")),
+    ],
+)
+def test_a_change_of_an_interest_that_is_none_is_refused(
+    shop: httpx.Client,
+    interest: str | None,
+    change: dict[str, Any],
+    expected: tuple[int, str, str | None],
+) -> None:
+    shop.get("/v1/users/u1/feed")
+    known = shop.get("/v1/users/u1/interests").json()["interests"][0]["id"]
+    answer = shop.patch(f"/v1/users/u1/interests/{interest or known}", json=change)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["field"]) == expected
+
+
+def test_a_feed_can_be_explained_with_what_came_of_it(shop: httpx.Client) -> None:
+    feed = shop.get("/v1/users/u1/feed", params={"limit": 3}).json()
+    newest = shop.get("/v1/users/u1/actions").json()["actions"][0]["ts"]
+    row = {"user_id": "u1", "item_id": feed["items"][1]["item_id"], "ts": newest + 1000}
+    shop.post("/v1/actions", json=[{**row, "action": "buy", "request_id": feed["request_id"]}])
+    found = shop.get(f"/v1/requests/{feed['request_id']}").json()
+    assert [one["actions"] for one in found["impressions"]] == [[], ["buy"], []]
+    assert found["user_id"] == "u1"
+
+
 def test_a_forgotten_person_is_gone_and_gets_the_feed_of_a_stranger(shop: httpx.Client) -> None:
     answer = shop.delete("/v1/users/u1").json()
     assert answer["user_id"] == "u1"
@@ -123,7 +167,8 @@ def test_any_text_is_an_id_in_a_path(client: httpx.Client, item_id: str) -> None
         ("GET", "/v1/users/a/feed?at=soon", (400, "bad_input", "at")),
         ("GET", "/v1/users/a/feed?at=-1", (400, "bad_input", "at")),
         ("GET", "/v1/users/a/journeys", (404, "not_found", None)),
-        ("PATCH", "/v1/users/a/interests/b", (404, "not_found", None)),
+        ("PATCH", "/v1/users/a/interests/b", (400, "bad_input", "body")),
+        ("GET", "/v1/requests/nothing", (404, "not_found", "request_id")),
     ],
 )
 def test_a_request_that_cannot_be_answered_says_why_in_one_line(
@@ -277,6 +322,7 @@ def test_openapi_describes_every_route_and_each_reference_resolves(client: httpx
     assert set(spec["paths"]) == {
         "/v1/actions", "/v1/items", "/v1/items/{item_id}", "/v1/items/{item_id}/similar",
         "/v1/users/{user_id}", "/v1/users/{user_id}/feed", "/v1/users/{user_id}/interests",
+        "/v1/users/{user_id}/interests/{interest_id}", "/v1/requests/{request_id}",
         "/v1/users/{user_id}/actions", "/v1/users/{user_id}/export",
         "/health/live", "/health/ready", "/metrics",
     }  # fmt: skip

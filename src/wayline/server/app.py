@@ -12,7 +12,7 @@ from wayline.server import docs, errors
 from wayline.server.guard import check_request
 from wayline.server.metrics import Metrics
 from wayline.server.middleware import EdgeMiddleware
-from wayline.server.routes import actions, health, items, metrics, users
+from wayline.server.routes import actions, health, items, metrics, requests, users
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
@@ -50,7 +50,7 @@ def create_app(engine: Engine, config: Config | None = None) -> FastAPI:
     app.state.metrics = Metrics(engine)
     errors.install(app)
     guarded = [Depends(check_request)]
-    for router in (actions.router, items.router, users.router):
+    for router in (actions.router, items.router, users.router, requests.router):
         app.include_router(router, dependencies=guarded)
     app.include_router(metrics.router, dependencies=guarded)
     app.include_router(health.router)

@@ -19,7 +19,7 @@ _STYLE = (
     "b{display:inline-block;min-width:4.5rem}"
     "td,th{text-align:left;padding:.1rem 1rem .1rem 0;vertical-align:top}"
 )
-_EXAMPLE_IDS = {"user_id": "17850", "item_id": "85123A"}
+_EXAMPLE_IDS = {"user_id": "17850", "item_id": "85123A", "interest_id": "299de4f0"}
 
 
 @router.get("/docs")
@@ -67,8 +67,9 @@ def _curl(method: str, path: str, operation: dict[str, Any], base_url: str) -> s
         path = path.replace("{" + name + "}", value)
     if "requestBody" in operation:
         example = operation["requestBody"]["content"]["application/json"]["example"]
+        verb = "" if method == "post" else f"-X {method.upper()} "
         return (
-            f"curl {base_url}{path} -H 'Content-Type: application/json' \\\n  -d '"
+            f"curl {verb}{base_url}{path} -H 'Content-Type: application/json' \\\n  -d '"
             f"{json.dumps(example)}'"
         )
     verb = "" if method == "get" else f"-X {method.upper()} "

@@ -13,7 +13,12 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from wayline.schema import Feed, Receipt
@@ -28,6 +33,16 @@ GAUGES = {
     "actions": "Actions in the log",
     "lag": "Actions in the log that the current generation has not seen",
     "generation_age_s": "Seconds since the current generation was built",
+}
+
+HISTORIES = {
+    "people": "People whose histories are in memory",
+    "bytes": "Memory of their histories",
+    "hits": "Histories read from memory",
+    "misses": "Histories read from the store",
+    "evictions": "Histories that made room for others",
+    "inserted": "Actions put into histories in memory",
+    "late": "Of these, actions older than the newest of their person",
 }
 
 
@@ -126,6 +141,12 @@ class _EngineCollector(Collector):
             if value is not None:
                 unit = name.replace("_age_s", "_age_seconds")
                 yield GaugeMetricFamily(f"wayline_{unit}", help_text, value=float(value))
+        for name, value in stats["histories"].items():
+            help_text = HISTORIES[name]
+            if name in ("people", "bytes"):
+                yield GaugeMetricFamily(f"wayline_histories_{name}", help_text, value=float(value))
+            else:
+                yield CounterMetricFamily(f"wayline_history_{name}", help_text, value=float(value))
         generation = stats.get("generation")
         yield InfoMetricFamily(
             "wayline_generation", "The current generation", {"id": str(generation or "none")}

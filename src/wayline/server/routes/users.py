@@ -70,7 +70,10 @@ def interests(request: Request, user_id: Id, at: At = None) -> Response:
 
 
 @router.patch(
-    "/interests/{interest_id}", summary="Steer an interest", response_model=Interest
+    "/interests/{interest_id}",
+    summary="Steer an interest",
+    response_model=Interest,
+    openapi_extra={"requestBody": {"content": {"application/json": {"example": {"muted": True}}}}},
 )
 def change_interest(
     request: Request, user_id: Id, interest_id: Id, change: InterestChange
