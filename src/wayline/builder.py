@@ -36,6 +36,7 @@ Progress = Callable[[str, float], None]
 KEPT_GENERATIONS = 5
 INTERESTS = "interests.parquet"
 NEWEST = "newest_ts_ms.npy"
+WANTED_PAIRS = "wanted_pairs.npy"
 HEARD = "heard.npy"  # only of a build with `until`
 
 
@@ -179,6 +180,7 @@ def build_generation(
             np.save(folder / HEARD, heard)
         np.save(folder / "born_ts_ms.npy", _born(texts, wants))
         np.save(folder / "want_ts_ms.npy", wants.ts_ms)
+        np.save(folder / WANTED_PAIRS, np.sort(pairs_of(wants.user_idx + 1, wants.item_idx + 1)))
         np.save(folder / "want_item_idx.npy", wants.item_idx.astype(np.int32))
         for name, table in tables.items():
             table.save(folder, name)
@@ -328,6 +330,11 @@ def _interests(
         before=before,
         progress=share,
     )
+
+
+def pairs_of(user_key: IntVector, item_key: IntVector) -> IntVector:
+    """One number for a person and an item, shape [M]."""
+    return (user_key.astype(np.int64) << 32) | item_key.astype(np.int64)
 
 
 def read_counted(path: Path, manifest: Mapping[str, Any]) -> Counted:

@@ -203,6 +203,8 @@ class Engine:
             chunks = read_actions(actions, mapping=mapping, now_ts_ms=now)
 
         def write(chunk: Chunk) -> tuple[int, int]:
+            if "request_id" in chunk.frame.columns:
+                self.traces.flush_answered(chunk.frame["request_id"].drop_nulls().unique())
             done = self.store.append_actions(chunk.frame.drop("row"))
             return done.accepted, done.duplicates
 

@@ -6,14 +6,13 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from wayline.builder import HEARD, make_labeller, read_counted
+from wayline.builder import HEARD, WANTED_PAIRS, make_labeller, pairs_of, read_counted
 from wayline.config import Config
 from wayline.feed.home import fill_pipeline, home_pipeline
 from wayline.interests.control_log import ControlLog
@@ -100,6 +99,11 @@ class ServedGeneration:
         self.tables = SignalTables(tables, self.vectors, popularity, heard)
         self.worths = Worths(config.actions, store.action_names())
         self.position = int(self.manifest["position"])
+        pairs = folder / WANTED_PAIRS
+        self._wanted_pairs = (
+            np.load(pairs, mmap_mode="r") if pairs.exists() else np.zeros(0, np.int64)
+        )
+        self._wanted_since: set[int] = set()
         self._live = LiveInterests(
             read_counted(folder, self.manifest), self.vectors, self.usable, config.interests,
             lambda item_idx: store.item_ids(item_idx + 1),
@@ -158,21 +162,24 @@ class ServedGeneration:
         ts_ms: IntVector,
         position: IntVector,
     ) -> None:
-        """Count wanting actions that are the first of their person on their item, as a build does."""
+        """Count wanting actions that are the first of their person on their item, as a build does.
+
+        Of several new ones on an item the earliest counts; one that is older than what was counted before does not move
+        it: the next build does.
+        """
         rows = np.flatnonzero(self.worths.of(action_key.astype(np.int64)) > 0)
-        if len(rows) == 0:
-            return
-        rows = rows[np.argsort(user_key[rows], kind="stable")]
-        first = np.zeros(len(rows), bool)
-        begins = np.flatnonzero(np.diff(user_key[rows], prepend=-1))
-        for begin, end in pairwise([*begins.tolist(), len(rows)]):
-            own = rows[begin:end]
-            known = self._histories.get(int(user_key[own[0]]))
-            wanting = self.worths.of(known.action_key.astype(np.int64)) > 0
-            _, at = np.unique(known.item_key[wanting], return_index=True)
-            firsts = known.position[wanting][at]
-            first[begin:end] = np.isin(position[own], firsts)
-        rows = rows[first]
+        rows = rows[np.lexsort((position[rows], ts_ms[rows]))]
+        pair, first = np.unique(pairs_of(user_key[rows], item_key[rows]), return_index=True)
+        at = np.searchsorted(self._wanted_pairs, pair)
+        at[at == len(self._wanted_pairs)] = 0
+        known = (
+            self._wanted_pairs[at] == pair if len(self._wanted_pairs) else np.zeros(len(pair), bool)
+        )
+        fresh = [
+            n for n in np.flatnonzero(~known).tolist() if int(pair[n]) not in self._wanted_since
+        ]
+        self._wanted_since.update(pair[fresh].tolist())
+        rows = rows[np.sort(first[fresh])]
         self.tables.popularity.add(ts_ms[rows], item_key[rows] - 1)
 
     def hidden(self) -> BoolVector:

@@ -101,6 +101,7 @@ def simulate(
     clock: SimulatedClock | None = None,
     limit: int = 20,
     habits: Habits | None = None,
+    settle: Callable[[str], object] | None = None,
     nightly: Callable[[int], object] | None = None,
     every_days: int = 1,
 ) -> Run:
@@ -120,6 +121,10 @@ def simulate(
     limit : int
         Places a feed.
     habits : Habits, optional
+    settle : callable, optional
+        Called with the ``request_id`` of each feed. Simulated minutes pass in milliseconds: what a service writes
+        behind its answer would still be on its way when the next feed is asked for, and no two runs would be alike.
+        ``engine.request`` waits for it.
     nightly : callable, optional
         Called with the simulated time at midnight every ``every_days`` days, after everything due has been sent:
         ``lambda ts_ms: engine.build(until=ts_ms)``.
@@ -137,7 +142,9 @@ def simulate(
             nightly(night)
             night += every_days * DAY_MS
         life.send_until(ts_ms)
-        life.look(number, feed, ts_ms)
+        request_id = life.look(number, feed, ts_ms)
+        if settle is not None:
+            settle(request_id)
     life.send_until(None)
     return life.run()
 
@@ -185,8 +192,8 @@ class _Living:
         self._service.add_actions(due)
         self._sent += due
 
-    def look(self, number: int, feed: int, ts_ms: int) -> None:
-        """One person looks at one feed."""
+    def look(self, number: int, feed: int, ts_ms: int) -> str:
+        """Let one person look at one feed; gives its ``request_id``."""
         person, mood = self._people[number], self._moods[number]
         if self._clock is not None:
             self._clock.forward(ts_ms)
@@ -222,6 +229,7 @@ class _Living:
                 act("hide", ts)
         self._feeds.append((number, feed, ts_ms, answer.request_id))
         self._marks.append((topic, marks))
+        return answer.request_id
 
     def _rest(self, mood: _Mood, ts_ms: int) -> None:
         hours = (ts_ms - mood.at_ts_ms) / HOUR_MS

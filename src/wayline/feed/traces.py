@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -60,6 +61,13 @@ class TraceWriter:
         """Write everything that waits, now; when it returns nothing is on its way to the store any more."""
         with self._writing:
             self._flush()
+
+    def flush_answered(self, request_ids: Iterable[str]) -> None:
+        """Write what waits if one of these answers is among it: the actions that answer it are about to be."""
+        with self._condition:
+            waiting = {trace.request_id for trace in self._waiting}
+        if not waiting.isdisjoint(request_ids):
+            self.flush()
 
     def _flush(self) -> None:
         with self._condition:
