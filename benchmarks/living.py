@@ -3,8 +3,8 @@
     python benchmarks/living.py [--quick] [--seeds 10] [--people 4] [--build-every DAYS] [--data FOLDER]
 
 Simulated people live in a real shop (``wayline/evaluation/simulator.py``): its catalogue, its log before them in the
-build and around them as they go. They have five interests of shares .38 .23 .19 .15 .06; at feed 16 the largest dies
-while the smallest starts to grow, at feed 32 a sixth is born. The same people in the same mood meet each way of
+build and around them as they go. They have five interests of shares .38 .23 .19 .15 .06; at feed 12 the largest dies
+while the smallest starts to grow, at feed 24 a sixth is born. The same people in the same mood meet each way of
 sampling (``rewards.sampling``: nothing else differs), every seed in a fresh copy of one built workspace, the four side
 by side before the next seed. One build at the start; everything after it is online, unless ``--build-every``.
 """
@@ -47,7 +47,7 @@ from wayline.evaluation.simulator import SimulatedClock, simulate
 
 RESULTS = Path(__file__).parent / "results" / "living.json"
 ARMS = ("reward", "thompson", "importance", "count")
-DEATH, BIRTH, FEEDS = 16, 32, 56
+DEATH, BIRTH, FEEDS = 12, 24, 44
 DYING, GROWING, NEW = 0, 4, 5  # of `changing_lives`
 DISLIKES = ("dislike", "hide", "return")
 FIRST = 10  # feeds after the birth in which the new interest's exposure is read
@@ -131,7 +131,7 @@ def live(shop: Shop, seed: Seed, base: Path, arm: str, build_every: int) -> Run:
     rng.bit_generator.state = seed.rng.bit_generator.state  # each arm meets them in the same mood
     with wayline.open(work, config=settings(shop, arm), clock=clock) as engine:
         run = simulate(
-            engine, seed.world, seed.people, rng, clock=clock,
+            engine, seed.world, seed.people, rng, clock=clock, settle=engine.request,
             nightly=(lambda ts_ms: engine.build(until=ts_ms)) if build_every else None,
             every_days=max(build_every, 1),
         )  # fmt: skip
