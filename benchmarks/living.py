@@ -16,7 +16,7 @@ import json
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class Shop:
     topics: dict[str, list[str]]
     worths: dict[str, float]
     start_ts_ms: int
+    fatigue: float | None = None
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,9 @@ def make_seeds(shop: Shop, seeds: int, people: int, feeds: int) -> list[Seed]:
 
 
 def settings(shop: Shop, arm: str) -> dict[str, dict[str, Any]]:
-    """The settings of an arm: the defaults, and how interests are drawn."""
-    return {"actions": {**shop.worths, **WORTHS}, "rewards": {"sampling": arm}}
+    """The settings of an arm: the defaults (and ``--fatigue``), and how interests are drawn."""
+    feed = {} if shop.fatigue is None else {"fatigue": shop.fatigue}
+    return {"actions": {**shop.worths, **WORTHS}, "rewards": {"sampling": arm}, "feed": feed}
 
 
 def make_base(shop: Shop, seeds: list[Seed], folder: Path) -> None:
@@ -239,12 +241,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--build-every", type=int, default=0, metavar="DAYS", help="0: never")
     parser.add_argument("--data", metavar="FOLDER", help="a folder with items and actions.parquet")
+    parser.add_argument("--fatigue", type=float, help="feed.fatigue of every arm; 0 for none")
     parser.add_argument("--quick", action="store_true", help="two seeds of two people")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(argv)
     seeds, people = (2, 2) if args.quick else (args.seeds, args.people)
     began = time.perf_counter()
-    shop = open_shop(args.data)
+    shop = replace(open_shop(args.data), fatigue=args.fatigue)
     made = make_seeds(shop, seeds, people, args.feeds)
     runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in args.arms}
     with tempfile.TemporaryDirectory() as temporary:
@@ -264,6 +267,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "death": DEATH,
         "birth": BIRTH,
         "build_every_days": args.build_every,
+        "fatigue": args.fatigue,
         "floor": floor,
         "built_s": round(built_s, 1),
         "total_s": round(time.perf_counter() - began, 1),

@@ -17,6 +17,7 @@ from wayline.clock import to_ts_ms
 from wayline.config import Config
 from wayline.errors import BadTimeError, InputError, shorten
 from wayline.feed.candidates import Candidates
+from wayline.feed.hydrators.columns import TELLS_COSINE, nearest_interest
 from wayline.feed.pipeline import Trace
 from wayline.feed.query import FeedQuery
 from wayline.retrieval.recipe import regime_of
@@ -223,7 +224,8 @@ def attribution(
         Bit ``q`` is set where the ``q``-th of them is meant.
     """
     named = [int(q) for q in query.drawn[:MAX_QUERIES]]
-    for q in np.unique(candidates.interest[candidates.interest >= 0]).tolist():
+    nearest = nearest_interest(query, candidates.item_idx, TELLS_COSINE)
+    for q in np.unique(nearest[nearest >= 0]).tolist():
         if q not in named and len(named) < MAX_QUERIES:
             named.append(q)
     known = np.flatnonzero(candidates.item_idx < len(query.vectors))
@@ -235,7 +237,7 @@ def attribution(
     bits = np.arange(len(named), dtype=np.uint32)
     meant = (candidates.via[known, None] >> bits & 1).astype(bool)
     meant[:, len(query.drawn) :] = False
-    meant |= candidates.interest[known, None] == np.array(named)
+    meant |= nearest[known, None] == np.array(named)
     cosine = np.where(meant, cosine, -np.inf)
     meant &= cosine >= cosine.max(axis=1, keepdims=True) - ABOUT_AS_NEAR
     via[known] = (meant.astype(np.uint32) << bits).sum(axis=1, dtype=np.uint32)

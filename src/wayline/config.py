@@ -65,9 +65,9 @@ class RewardsConfig:
     """Query Reward's knobs: how feedback decides which interest is tried next."""
 
     sampling: str = "reward"
-    prior: float = 20.0
+    prior: float = 2.0
     half_life_days: float = 14.0
-    half_life_impressions: float = 60.0
+    half_life_impressions: float = 20.0
     window_hours: float = 24.0
     floor: float = 0.1
     requests: int = 200
@@ -97,7 +97,7 @@ class FeedConfig:
     repeat: str = "exclude"
     diversity: float = -1.0
     max_per_interest: int = 0
-    fatigue: float = 3.0
+    fatigue: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

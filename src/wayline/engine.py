@@ -505,7 +505,9 @@ class Engine:
         config = self.config.sequences
         shown = self.store.user_impressions(user_key, until_ts_ms=until, limit=config.impressions)
         bits = ActionBits(self.store.action_names())
-        found = token_sequences(self._histories.get(user_key, until), shown, bits, config)
+        actions = self._histories.get(user_key, until)
+        surfaces = self.store.action_surfaces(actions.position)
+        found = token_sequences(actions, shown, bits, config, surface_key=surfaces)
         return sequence_records(found, bits, self.store)
 
     def item(self, item_id: str) -> ItemRecord:

@@ -160,7 +160,7 @@ def test_an_interest_is_steered_and_a_feed_explained(shop: Path, capsys: Capture
     assert (result.code, "boost" in result.err) == (2, True)
     request = here(capsys, "feed", "c1", "-w", shop, "--json").json["request_id"]
     text = here(capsys, "explain", "feed", request, "-w", shop).out
-    for part in ("Interests drawn for it", "Candidates:", "made of"):
+    for part in ("Interests behind it", "Candidates:", "made of"):
         assert part in text
     assert here(capsys, "explain", "feed", request, "-w", shop, "--json").json["impressions"]
     assert here(capsys, "explain", "feed", "nothing", "-w", shop).code == 2

@@ -14,6 +14,7 @@ import pytest
 import wayline
 from server.served_shop import StartServer, shop_actions, shop_items
 from wayline.cli.app import run
+from wayline.server.serving import bind
 
 
 def test_actions_over_the_wire_give_a_feed_and_survive_a_kill(start_server: StartServer) -> None:
@@ -144,3 +145,8 @@ def test_an_address_that_cannot_be_served_is_one_line(
     assert code == 2
     assert len(error.splitlines()) == 1
     assert cure in error
+
+
+def test_an_answer_does_not_wait_for_the_client_s_acknowledgement() -> None:
+    with bind("127.0.0.1", 0) as listener:
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -40,8 +40,8 @@ class Everything:
             return wanted
         # What nobody ever wanted has no time and belongs to the rest; what first came after the moment does not.
         there = (self._born_ts_ms <= query.at_ts_ms) | (self._born_ts_ms == NOT_BORN)
-        rest = np.setdiff1d(np.flatnonzero(there), wanted)
-        return np.concatenate([wanted, rest])[:enough]
+        there[wanted[wanted < len(there)]] = False
+        return np.concatenate([wanted, np.flatnonzero(there)])[:enough]
 
 
 def home_pipeline(
@@ -56,7 +56,7 @@ def home_pipeline(
             Trending(config.per_source // 2),
             Fresh(born_ts_ms, FRESH),
         ],
-        hydrators=[Signals(), NearestInterest(early=True)],
+        hydrators=[Signals()],
         filters=[NotHidden(), NotDisliked(), NotSeen(), NotShown(), NotMuted()],
         scorers=[RecipeBlend(), InterestLiking(), Fatigue()],
         late_hydrators=[NearestInterest()],
@@ -68,7 +68,7 @@ def fill_pipeline(popularity: Popularity, born_ts_ms: IntVector) -> Pipeline[Fee
     """Wire the last resort, asked for the places that the home pipeline left empty."""
     return Pipeline(
         sources=[Everything(popularity, born_ts_ms)],
-        hydrators=[Signals(), NearestInterest(early=True)],
+        hydrators=[Signals()],
         filters=[NotHidden(), NotDisliked(), NotSeen(), NotShown(), NotMuted()],
         scorers=[RecipeBlend(), InterestLiking(), Fatigue()],
         late_hydrators=[NearestInterest()],

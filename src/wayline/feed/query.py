@@ -76,10 +76,6 @@ class FeedQuery:
     passed: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))
     fatigue: float = 0.0
 
-    def interests_weigh(self) -> bool:
-        """Whether it matters to the score which interest an item belongs to."""
-        return bool(self.liking.any())
-
     def rng(self) -> np.random.Generator:
         """A generator of this request's own."""
         return np.random.default_rng(self.seed)

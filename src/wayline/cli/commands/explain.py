@@ -42,6 +42,7 @@ def _print_interests(interests: Sequence[Mapping[str, Any]]) -> None:
         (
             one["id"],
             one["title"],
+            "yes" if one["drawn"] else "",
             f"{one['chance']:.0%}",
             f"{one['impressions']:.1f}",
             f"{one['engagements']:.1f}",
@@ -49,8 +50,8 @@ def _print_interests(interests: Sequence[Mapping[str, Any]]) -> None:
         )
         for one in interests
     ]
-    columns = ("interest", "around", ">chance", ">shown", ">answered", ">odds")
-    print_table("Interests drawn for it", columns, rows)
+    columns = ("interest", "around", "drawn", ">chance", ">shown", ">answered", ">odds")
+    print_table("Interests behind it", columns, rows)
 
 
 def _print_stages(trace: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from wayline.feed.candidates import Candidates
+from wayline.feed.hydrators.columns import TELLS_COSINE, nearest_interest
 from wayline.feed.query import FeedQuery
 
 
@@ -33,10 +34,10 @@ class InterestLiking:
 
     def score(self, query: FeedQuery, candidates: Candidates) -> Candidates:
         """Add to ``score``, shape [C]."""
-        if not query.interests_weigh():
+        if not query.liking.any():
             return candidates
-        belongs = candidates.interest >= 0
-        liking = np.where(belongs, query.liking[candidates.interest], np.float32(0))
+        interest = nearest_interest(query, candidates.item_idx, TELLS_COSINE)
+        liking = np.where(interest >= 0, query.liking[interest], np.float32(0))
         return replace(candidates, score=candidates.score + liking)
 
 
