@@ -228,8 +228,12 @@ def render(report: dict[str, Any], floor: float) -> Table:
 
 
 def _text(interval: dict[str, float], digits: int = 2) -> str:
-    low, high = f"{interval['low']:.{digits}f}", f"{interval['high']:.{digits}f}"
-    return f"{interval['value']:.{digits}f} ({low}..{high})"
+    # A median of 0 feeds makes a ratio without an upper end.
+    value, low, high = (
+        "∞" if interval[name] > 1e6 else f"{interval[name]:.{digits}f}"
+        for name in ("value", "low", "high")
+    )
+    return f"{value} ({low}..{high})"
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
