@@ -13,7 +13,7 @@ from wayline.interests.everybody import find_everybodys_interests
 from wayline.interests.interests import find_interests, nearest_within, no_interests
 from wayline.interests.live import Counted, LiveInterests
 from wayline.interests.online import Actions, clustered_afresh, join_actions
-from wayline.interests.table import InterestTable
+from wayline.interests.table import InterestRows, InterestTable
 from wayline.sequences.history import UserSequence
 
 CONFIG = InterestsConfig()
@@ -192,3 +192,18 @@ def test_a_moment_before_the_build_sees_nothing_later(
 
 def test_every_twentieth_action_the_whole_is_clustered_afresh() -> None:
     assert [clustered_afresh(n) for n in (0, 1, 19, 20, 21, 40)] == [0, 0, 0, 20, 20, 40]
+
+
+def test_a_table_gives_back_what_was_put_in_also_without_the_weights_of_members() -> None:
+    base, ids = join(no_interests(), [], [(0, 1, 1.0), (1, 2, 1.0), (25, 3, 0.5)])
+    rows = InterestRows()
+    rows.add(7, ids, base)
+    table = InterestTable(rows.frame())
+    found = table.of(7)
+    assert found is not None
+    assert found[0] == ids
+    assert found[1].member_importance.tolist() == base.member_importance.tolist()
+    assert table.of(6) is None
+    older = InterestTable(rows.frame().drop("member_importance")).of(7)
+    assert older is not None
+    assert older[1].weights(0).sum() == pytest.approx(base.importance[0])

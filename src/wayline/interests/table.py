@@ -40,7 +40,10 @@ class InterestTable:
         lengths = frame["member_item_keys"].list.len().to_numpy().astype(np.int64)
         self._offsets = np.concatenate([[0], np.cumsum(lengths)])
         self._members = frame["member_item_keys"].explode(empty_as_null=False).to_numpy() - 1
-        self._weights = frame["member_importance"].explode(empty_as_null=False).to_numpy()
+        if "member_importance" in frame.columns:
+            self._weights = frame["member_importance"].explode(empty_as_null=False).to_numpy()
+        else:  # an older build kept only the sum
+            self._weights = np.repeat(self._importance / np.maximum(lengths, 1), lengths)
 
     @classmethod
     def read(cls, path: Path) -> InterestTable:
