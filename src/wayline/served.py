@@ -199,7 +199,7 @@ class ServedGeneration:
         actions = self._histories.get(user_key, at_ts_ms)
         if len(actions) and len(self.worths) < int(actions.action_key.max()):
             self.worths = Worths(self._config.actions, self._store.action_names())
-        return user_sequence(actions, self.worths, self._config.sequences.lifelong_days)
+        return user_sequence(actions, self.worths)
 
     def profile(
         self, user_key: int, user_id: str, sequence: UserSequence, at_ts_ms: int

@@ -6,7 +6,6 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayline.clock import DAY_MS
 from wayline.sequences.history import UserSequence, Worths, user_sequence
 from wayline.sequences.person import ActionVectors
 
@@ -66,11 +65,3 @@ def test_a_sequence_is_what_the_store_gave_with_worths_and_positions_of_items() 
     assert sequence.ts_ms.tolist() == [10, 20]
     assert sequence.worth.tolist() == [-1.0, 1.0]
     assert sequence.position.tolist() == [1, 2]
-
-
-def test_a_sequence_ends_two_years_before_its_newest_action() -> None:
-    ages_days = [740, 731, 730, 10, 0]
-    actions = actions_at(*[1_000 * DAY_MS - age * DAY_MS for age in ages_days])
-    sequence = user_sequence(actions, Worths({}, ["a", "b"]), 730.0)
-    assert sequence.item_idx.tolist() == [5, 6, 7]
-    assert len(user_sequence(actions_at(), Worths({}, []), 730.0)) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wayline.clock import DAY_MS
 from wayline.schema import (
     CONTROL_PREFIX,
     NOT_INTERESTED,
@@ -105,20 +103,12 @@ class Worths:
         return self._by_key[known]
 
 
-def user_sequence(
-    actions: ActionVectors, worths: Worths, lifelong_days: float = math.inf
-) -> UserSequence:
+def user_sequence(actions: ActionVectors, worths: Worths) -> UserSequence:
     """Turn a person's actions, oldest first, into what the later stages read.
 
-    What is more than ``lifelong_days`` older than the newest is left out.
+    All of them: two years, as models get (``tokens.lifelong``), cost retrieval a tenth of its hits where people stay
+    for longer (docs/experiments.md).
     """
-    start = 0
-    if len(actions) and math.isfinite(lifelong_days):
-        oldest_ts_ms = int(actions.ts_ms[-1]) - round(lifelong_days * DAY_MS)
-        start = int(np.searchsorted(actions.ts_ms, oldest_ts_ms))
     return UserSequence(
-        actions.item_key[start:] - 1,
-        actions.ts_ms[start:],
-        worths.of(actions.action_key[start:]),
-        actions.position[start:],
+        actions.item_key - 1, actions.ts_ms, worths.of(actions.action_key), actions.position
     )
