@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from engine_shop import ids, opened
 
@@ -45,6 +44,7 @@ def test_an_answered_interest_gains_and_an_ignored_one_loses(engine: Engine) -> 
     ignored = next(i.id for i in engine.interests(USER) if i.id != loved and _of(first, i.id))
     for _ in range(6):
         feed = engine.feed(USER, limit=10)
+        engine.traces.flush()  # else it depends on the clock which feeds the next one knows of
         for item in _of(feed, loved)[:2]:
             _answer(engine, feed, item)
     engine.traces.flush()
@@ -54,7 +54,7 @@ def test_an_answered_interest_gains_and_an_ignored_one_loses(engine: Engine) -> 
     assert gained.reward > lost.reward
     assert gained.engagements > 0 == lost.engagements
     total = sum(i.probability for i in engine.interests(USER))
-    assert total == pytest.approx(1)
+    assert total == pytest.approx(1, abs=1e-5)  # each is rounded to six places
 
 
 def test_without_any_answer_feedback_says_nothing(engine: Engine) -> None:
@@ -163,13 +163,13 @@ def test_sequences_are_what_was_done_and_what_was_left(engine: Engine) -> None:
     assert engine.sequences("nobody").lifelong == []
 
 
-def test_two_processes_give_the_same_next_feed(engine: Engine, folder: Path) -> None:
+def test_two_processes_believe_the_same(engine: Engine, folder: Path) -> None:
     _others_answer(engine)
     for _ in range(3):
         feed = engine.feed(USER, limit=10)
         _answer(engine, feed, feed.items[0].item_id)
     engine.traces.flush()
     with opened(folder) as other:
-        first, second = engine.feed(USER, limit=10), other.feed(USER, limit=10)
-    assert ids(first) == ids(second)
-    np.testing.assert_allclose([i.score for i in first.items], [i.score for i in second.items])
+        mine, theirs = engine.interests(USER), other.interests(USER)
+    assert mine == theirs
+    assert any(i.engagements > 0 for i in mine)
