@@ -132,6 +132,7 @@ def fill_up(
         features,
         np.concatenate([candidates.interest, rest.interest]),
         np.concatenate([candidates.score, rest.score]),
+        np.concatenate([candidates.via, rest.via]),
     )
     return joined, trace
 

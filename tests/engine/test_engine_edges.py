@@ -118,3 +118,13 @@ def test_after_a_build_interests_are_those_of_a_workspace_built_of_the_same_log(
             kept += same is not None
             assert same in (None, interest.id)
     assert kept > 30
+
+
+def test_a_feed_that_has_to_be_filled_up_is_answered_and_explained(engine: Engine) -> None:
+    engine.add_items([{"item_id": f"extra{n}", "title": f"Extra {n}"} for n in range(60)])
+    engine.build()
+    feed = engine.feed("u8", limit=80)
+    assert len(feed.items) > 40
+    shown = engine.explain(feed.request_id)["impressions"]
+    assert any("fill" in one["sources"] for one in shown)
+    assert any(one["interests"] for one in shown)
