@@ -117,6 +117,10 @@ class TransAct(nn.Module):
         self.out_dim = config.out_dim
         width = config.token_dim
         self.action_embedding = nn.Embedding(config.n_actions + 1, config.action_dim, padding_idx=0)
+        with (
+            torch.no_grad()
+        ):  # about as long as a unit item vector: N(0, 1) would drown it. Chosen, not published.
+            self.action_embedding.weight.mul_(config.action_dim**-0.5)
         self.encoder = post_norm_encoder(
             width,
             layers=config.layers,
@@ -209,7 +213,10 @@ class TransAct(nn.Module):
         """The first k visible rows and the pooled one, side by side: ``[B, S, d]`` to ``[B, out_dim]``."""
         first_k, parts = self.config.first_k, []
         if first_k:
-            first = gather_rows(rows, first_rows(seen, first_k)).flatten(1)  # [B, min(k, S) * d]
+            # an appended candidate is pooled, but is no action and never among the first k
+            actions = seen.shape[1] - int(self.config.fusion == "append")
+            first = first_rows(seen[:, :actions], first_k)
+            first = gather_rows(rows[:, :actions], first).flatten(1)  # [B, min(k, S) * d]
             missing = first_k * rows.shape[2] - first.shape[1]
             parts.append(functional.pad(first, (0, missing)))
         if self.config.max_pool:
