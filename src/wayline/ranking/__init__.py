@@ -10,20 +10,45 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wayline.ranking.modules.batch import RankerBatch
+    from wayline.ranking.modules.cross import DCNv2
+    from wayline.ranking.modules.encoders import ENCODERS
+    from wayline.ranking.modules.next_action import NextActionLoss
+    from wayline.ranking.modules.ranker import Ranker, RankerConfig
     from wayline.ranking.modules.transact import TransAct, TransActConfig
+    from wayline.ranking.modules.transact_v2 import TransActV2, TransActV2Config
 
+__all__ = [
+    "ENCODERS",
+    "DCNv2",
+    "NextActionLoss",
+    "Ranker",
+    "RankerBatch",
+    "RankerConfig",
+    "TransAct",
+    "TransActConfig",
+    "TransActV2",
+    "TransActV2Config",
+]
 _HOME = {
-    "TransAct": "wayline.ranking.modules.transact",
-    "TransActConfig": "wayline.ranking.modules.transact",
+    "ENCODERS": "modules.encoders",
+    "DCNv2": "modules.cross",
+    "NextActionLoss": "modules.next_action",
+    "Ranker": "modules.ranker",
+    "RankerBatch": "modules.batch",
+    "RankerConfig": "modules.ranker",
+    "TransAct": "modules.transact",
+    "TransActConfig": "modules.transact",
+    "TransActV2": "modules.transact_v2",
+    "TransActV2Config": "modules.transact_v2",
 }
-__all__ = ["TransAct", "TransActConfig"]
 
 
 def __getattr__(name: str) -> Any:
     """Load the module that holds ``name`` when it is first asked for."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
