@@ -55,7 +55,8 @@ def make(config: TransActConfig = SMALL, seed: int = 0) -> TransAct:
     with torch.no_grad():  # an identity LayerNorm and zero biases would hide mistakes
         for parameter in module.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-        module.action_embedding.weight[0] = 0.0
+        if config.use_actions:
+            module.action_embedding.weight[0] = 0.0
     return module.eval()
 
 

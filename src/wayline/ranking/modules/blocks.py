@@ -87,6 +87,18 @@ def visible(
     return seen
 
 
+def action_table(n_actions: int, action_dim: int) -> nn.Embedding:
+    """One row an action type, row 0 of zeros for padding.
+
+    Rows start about as long as a unit item vector: torch's N(0, 1) is five times that at 32 dimensions and would drown
+    it. Chosen, not published.
+    """
+    table = nn.Embedding(n_actions + 1, action_dim, padding_idx=0)
+    with torch.no_grad():
+        table.weight.mul_(action_dim**-0.5)
+    return table
+
+
 def first_rows(seen: Tensor, count: int) -> Tensor:
     """Positions of the first ``count`` visible tokens of each row (then of hidden ones), ``[B, min(count, S)]``."""
     return torch.argsort(seen.logical_not().to(torch.int8), dim=1, stable=True)[:, :count]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wayline.ranking.modules.blocks import (
+    action_table,
     encode_visible,
     first_rows,
     gather_rows,
@@ -35,10 +36,7 @@ class SequenceEncoder(nn.Module):
         self.config = config
         self.token_dim = config.item_dim + (config.action_dim if config.use_actions else 0)
         if config.use_actions:
-            self.action_embedding = nn.Embedding(
-                config.n_actions + 1, config.action_dim, padding_idx=0
-            )
-            nn.init.normal_(self.action_embedding.weight[1:], std=config.action_dim**-0.5)
+            self.action_embedding = action_table(config.n_actions, config.action_dim)
 
     def read(
         self,

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from wayline.errors import ConfigError
 from wayline.ranking.modules.blocks import (
+    action_table,
     encode_visible,
     first_rows,
     gather_rows,
@@ -116,11 +117,8 @@ class TransAct(nn.Module):
         self.config = config
         self.out_dim = config.out_dim
         width = config.token_dim
-        self.action_embedding = nn.Embedding(config.n_actions + 1, config.action_dim, padding_idx=0)
-        with (
-            torch.no_grad()
-        ):  # about as long as a unit item vector: N(0, 1) would drown it. Chosen, not published.
-            self.action_embedding.weight.mul_(config.action_dim**-0.5)
+        if config.use_actions:
+            self.action_embedding = action_table(config.n_actions, config.action_dim)
         self.encoder = post_norm_encoder(
             width,
             layers=config.layers,
