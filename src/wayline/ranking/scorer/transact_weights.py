@@ -1,0 +1,179 @@
+"""TransAct's weights, rearranged so that what does not depend on the candidate is done once a request.
+
+With early fusion a token is ``x_i = s_i + E c``: its own part and the candidate, which stands in the last columns.
+In the first layer
+
+    score_ij = (M x_i + m) . x_j,   M = Wk' Wq / sqrt(head width),  m = Wk' bq / sqrt(head width)
+
+up to terms that are the same for every key ``j``: those cancel in the softmax. Of what is left,
+``(M s_i + m) . s_j`` is the same for all candidates and ``(M E c) . s_j`` is one number per candidate and key. Values
+are linear too, and as the weights of a softmax sum to 1, all that the candidate and the biases add to them is one
+constant row a candidate.
+
+With one head, later layers use the same products: ``M`` replaces two projections, ``Wo Wv`` two more.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from wayline.ranking.modules.transact import TransAct
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One encoder layer; ``key`` and ``out`` are None where one head lets them be part of ``query`` and ``value``."""
+
+    query: Tensor  # [d, d], with 1 / sqrt(head width) in it
+    query_bias: Tensor  # [d]
+    key: Tensor | None  # [d, d]
+    value: Tensor  # [d, d]
+    out: Tensor | None  # [d, d]
+    out_bias: Tensor  # [d]: what biases of values and output add to every row
+    up: Tensor  # [F, d]
+    up_bias: Tensor
+    down: Tensor  # [d, F]
+    down_bias: Tensor
+    norm1: tuple[Tensor, Tensor, float]  # gain [d], shift [d], epsilon
+    norm2: tuple[Tensor, Tensor, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A module's weights as the scorer reads them; float32 copies that later training does not change."""
+
+    heads: int
+    product: Tensor  # [H, d, d]: M of the first layer
+    product_bias: Tensor  # [H, d]: m
+    layers: tuple[Layer, ...]
+
+    @property
+    def width(self) -> int:
+        """d, the width of a token."""
+        return self.product.shape[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The first layer's share of a request, for S visible tokens and C candidates."""
+
+    tokens: Tensor  # [S, d]: s, zeros where the candidate goes
+    shared: Tensor  # [H, S, S]: scores of query i and key j
+    bias: Tensor  # [C, H, S]: what candidate c adds to key j
+    value: Tensor  # [H * head width, S]: values without biases, feature by feature
+    constant: Tensor  # [C, d]: added to every row after the first attention
+
+
+def unsupported(module: TransAct) -> str | None:
+    """Why the scorer has to call the module itself; None if it need not."""
+    if module.config.fusion != "concat":
+        return f"fusion {module.config.fusion!r}"
+    if getattr(module.encoder, "norm", None) is not None:
+        return "a norm after the encoder"
+    for layer in module.encoder.layers:
+        if not isinstance(layer, nn.TransformerEncoderLayer) or layer.norm_first:
+            return "a layer that is not a post-norm nn.TransformerEncoderLayer"
+        if layer.activation_relu_or_gelu != 1:
+            return "an activation other than ReLU"
+        attention = layer.self_attn
+        if not attention._qkv_same_embed_dim or attention.bias_k is not None:
+            return "attention with keys or values of its own width"
+    return None
+
+
+def gather_weights(module: TransAct) -> Weights:
+    """Multiply out what can be, in float64, and copy the rest."""
+    layers = [x for x in module.encoder.layers if isinstance(x, nn.TransformerEncoderLayer)]
+    product, product_bias = _products(layers[0])
+    return Weights(
+        heads=module.config.heads,
+        product=product.float(),
+        product_bias=product_bias.float(),
+        layers=tuple(_layer(layer) for layer in layers),
+    )
+
+
+def _projections(layer: nn.TransformerEncoderLayer) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights [d, d] and biases [d] of query, key and value, float64."""
+    attention = layer.self_attn
+    weight = attention.in_proj_weight.detach().double()
+    bias = attention.in_proj_bias
+    width = weight.shape[1]
+    biases = torch.zeros(3 * width).double() if bias is None else bias.detach().double()
+    return list(torch.split(weight, width)), list(torch.split(biases, width))
+
+
+def _products(layer: nn.TransformerEncoderLayer) -> tuple[Tensor, Tensor]:
+    """``M [H, d, d]`` and ``m [H, d]`` of a layer, float64."""
+    (wq, wk, _), (bq, _, _) = _projections(layer)
+    heads = layer.self_attn.num_heads
+    width = wq.shape[1]
+    wq, wk = (w.view(heads, width // heads, width) for w in (wq, wk))
+    scale = 1.0 / math.sqrt(width // heads)
+    product = scale * wk.transpose(1, 2) @ wq
+    bias = scale * wk.transpose(1, 2) @ bq.view(heads, width // heads, 1)
+    return product, bias[..., 0]
+
+
+def _layer(layer: nn.TransformerEncoderLayer) -> Layer:
+    (wq, wk, wv), (bq, _, bv) = _projections(layer)
+    out, out_bias = (
+        p.detach().double()
+        for p in (layer.self_attn.out_proj.weight, layer.self_attn.out_proj.bias)
+    )
+    key: Tensor | None = wk
+    mix: Tensor | None = out
+    if layer.self_attn.num_heads == 1:
+        product, product_bias = _products(layer)
+        query, query_bias, key, value, mix = product[0], product_bias[0], None, out @ wv, None
+    else:  # a key's bias adds the same to every score of a query, which the softmax does not see
+        scale = 1.0 / math.sqrt(wq.shape[1] // layer.self_attn.num_heads)
+        query, query_bias, value = scale * wq, scale * bq, wv
+
+    def keep(tensor: Tensor) -> Tensor:
+        return tensor.detach().float().clone().contiguous()
+
+    def norm(module: nn.LayerNorm) -> tuple[Tensor, Tensor, float]:
+        return keep(module.weight), keep(module.bias), module.eps
+
+    return Layer(
+        query=keep(query),
+        query_bias=keep(query_bias),
+        key=None if key is None else keep(key),
+        value=keep(value),
+        out=None if mix is None else keep(mix),
+        out_bias=keep(out @ bv + out_bias),
+        up=keep(layer.linear1.weight),
+        up_bias=keep(layer.linear1.bias),
+        down=keep(layer.linear2.weight),
+        down_bias=keep(layer.linear2.bias),
+        norm1=norm(layer.norm1),
+        norm2=norm(layer.norm2),
+    )
+
+
+def begin_request(weights: Weights, tokens: Tensor, candidate_vector: Tensor) -> Request:
+    """Do the first layer's share of all candidates.
+
+    Parameters
+    ----------
+    tokens : float32, shape [S, d]
+        Visible tokens with zeros in the candidate's columns, which are the last D.
+    candidate_vector : float32, shape [C, D]
+        Candidates.
+    """
+    first = weights.layers[0]
+    columns = slice(weights.width - candidate_vector.shape[1], weights.width)
+    shared = (tokens @ weights.product.mT + weights.product_bias[:, None]) @ tokens.T  # [H, S, S]
+    added = candidate_vector @ weights.product[:, :, columns].mT  # M E c: [H, C, d]
+    bias = (added @ tokens.T).transpose(0, 1)  # [C, H, S]
+    constant = candidate_vector @ first.value[:, columns].T  # [C, d]
+    if first.out is not None:
+        constant = constant @ first.out.T
+    constant = constant + first.out_bias
+    constant[:, columns] += candidate_vector  # the residual's share
+    return Request(tokens, shared, bias, first.value @ tokens.T, constant)
