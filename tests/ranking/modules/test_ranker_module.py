@@ -126,6 +126,30 @@ def test_configs_survive_json(encoder: str) -> None:
     assert RankerConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
+@pytest.mark.parametrize("encoder", ALL)
+def test_columns_of_padding_change_nothing(encoder: str) -> None:
+    ranker, given = make(config_of(encoder)), batch()
+    given.action_type[:, 3:] = 0
+    assert given.action_bits is not None
+    given.action_bits[:, 9:] = 0
+    expected = ranker.logits(given, ranker.sequence(given))
+    assert given.surface is not None
+    assert given.token_vector is not None
+    short = replace(
+        given,
+        action_type=given.action_type[:, :3],
+        item_vector=given.item_vector[:, :3],
+        action_ts_ms=given.action_ts_ms[:, :3],
+        action_bits=given.action_bits[:, :9],
+        surface=given.surface[:, :9],
+        token_vector=given.token_vector[:, :9],
+    )
+    torch.testing.assert_close(ranker(short), expected)
+    given.action_type.zero_()
+    given.action_bits.zero_()
+    assert torch.isfinite(ranker(given)).all()
+
+
 def test_a_faster_twin_of_the_encoder_can_hand_in_its_output() -> None:
     ranker, given = make(), batch()
     torch.testing.assert_close(ranker(given, ranker.sequence(given)), ranker(given))

@@ -120,6 +120,14 @@ def test_training_and_serving_agree_without_dropout(config: TransActV2Config) ->
         torch.testing.assert_close(module(*given_), trained)
 
 
+@pytest.mark.parametrize("config", VARIANTS, ids=names)
+def test_rows_with_different_padding_stay_apart(config: TransActV2Config) -> None:
+    module, given_ = make(config), batch(4)
+    given_[3][:] = torch.tensor([[1] * 8, [0, 0] + [1] * 6, [1] * 3 + [0] * 5, [0] * 8]).bool()
+    alone = torch.cat([module(*(x[i : i + 1] for x in given_)) for i in range(4)])
+    torch.testing.assert_close(module(*given_), alone)
+
+
 def test_a_row_knows_nothing_of_later_tokens() -> None:
     bits, surface, item_vector, valid, candidate = batch()
     changed = item_vector.clone()

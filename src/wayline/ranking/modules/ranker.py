@@ -156,7 +156,9 @@ class Ranker(nn.Module):
         self.heads = nn.Linear(width, n_heads)
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)
-        self.base_scale = nn.Parameter(torch.tensor(config.base_scale or (1.0,) * n_heads))
+        self.base_scale = nn.Parameter(
+            torch.tensor(config.base_scale or (1.0,) * n_heads, dtype=torch.float32)
+        )
 
     def forward(self, batch: RankerBatch, sequence: Tensor | None = None) -> Tensor:
         """Logits ``[B, H]`` in the order of ``config.heads``.
@@ -189,16 +191,21 @@ class Ranker(nn.Module):
         return self.logits(batch, self.encoder.pool(states, valid)), states
 
     def sequence(self, batch: RankerBatch) -> Tensor:
-        """The encoder's output for every candidate, ``[B, encoder.out_dim]``."""
+        """The encoder's output for every candidate, ``[B, encoder.out_dim]``.
+
+        Columns that are padding in the whole batch are cut off first: they change nothing and cost as much as actions.
+        """
         if isinstance(self.encoder, TransActV2):
-            tokens, valid = self._tokens(batch)
-            return torch.as_tensor(self.encoder(*tokens, valid, batch.candidate_vector))
-        request = batch.request_idx
+            (bits, surface, vectors), valid = self._tokens(batch)
+            end = _end(valid)
+            tokens = (bits[:, :end], surface[:, :end], vectors[:, :end], valid[:, :end])
+            return torch.as_tensor(self.encoder(*tokens, batch.candidate_vector))
+        request, end = batch.request_idx, _end(batch.action_type != 0)
         return torch.as_tensor(
             self.encoder(
-                batch.action_type[request],
-                batch.item_vector[request],
-                batch.action_ts_ms[request],
+                batch.action_type[:, :end][request],
+                batch.item_vector[:, :end][request],
+                batch.action_ts_ms[:, :end][request],
                 batch.request_ts_ms[request],
                 batch.candidate_vector,
             )
@@ -272,6 +279,12 @@ class Ranker(nn.Module):
                     "give an item that training did not know as 0.",
                     field=name,
                 )
+
+
+def _end(real: Tensor) -> int:
+    """One past the last column that is real in any row, 0 where none is."""
+    column = torch.nonzero(real.any(dim=0))
+    return int(column[-1]) + 1 if len(column) else 0
 
 
 def _read(kind: type[Any], values: Mapping[str, Any]) -> Any:
