@@ -1,0 +1,500 @@
+// TransAct V2 (one head) for many candidates of one request: both layers of one candidate in the cache.
+//
+// The readable twin is the torch path of transact_v2.py, which also prepares what is passed in. Before the first
+// layer a token is a sum, F = token + position + candidate, and so are its query and its value: the three shares are
+// projected once per token, per weights and per candidate, and a candidate's sequence is gathered from them.
+// One head lets key weights be multiplied into the query's and output weights into the value's, so that
+//   scores = x' (Wq x + b), a term that all keys share left out;   attention = weights * (Wv x) + constant
+// A block of at most VECTORS * W tokens (lanes) goes through a whole layer at a time. Under the causal mask a block
+// reads no key after itself, and within itself only what is on its diagonal and before.
+#include <utility>
+
+#include "lanes.hpp"
+
+using namespace lanes;
+
+extern "C" {
+
+struct WaylineLayer {
+  // left sides [step][row padded to ROWS], words; biases padded the same. One head: k and o are null, multiplied
+  // into q and v, which layer 0 does not read.
+  const uint32_t *q, *k, *v, *o, *w1, *w2;
+  const float *q_bias, *o_bias, *b1, *b2, *gain1, *shift1, *gain2, *shift2;
+  float epsilon1, epsilon2;
+};
+
+struct WaylineV2Request {
+  int32_t places;      // T
+  int32_t width;       // d, a multiple of 16
+  int32_t hidden;      // of the feed-forward part
+  int32_t layers;
+  int32_t candidates;  // C
+  int32_t causal;
+  const float* token;      // [N, 3 d]: a token's share of x, query and value
+  const float* position;   // [T, 3 d]
+  const float* candidate;  // [C, 3 d]; its value is what attention adds to every row, o_bias of layer 0 with it
+  const int32_t* token_row;  // [C, T], -1: padding
+  const WaylineLayer* layer;
+  float* largest;          // [C, d]: of the last layer's rows; 0 where there is no token
+  int64_t* next;           // shared by all threads: the next candidate to take
+};
+
+struct WaylineV2Tokens {
+  int64_t tokens, items;   // N, rows of the table
+  int32_t dim;             // D = d / 2
+  const int8_t* table;     // [items, D]
+  const int64_t* item_idx;       // [N]
+  const int64_t* action_bits;    // [N]
+  const int64_t* surface;        // [N]
+  const float* item;       // [D, 4 D]: query and value of an item's vector
+  const float* action;     // [1 + actions, 6 D]; row 0: of a token without any
+  const float* surface_of; // [surfaces, 6 D]
+  float* token;            // [N, 6 D]
+  int64_t* next;           // shared by all threads: the next run of tokens to take
+};
+}
+
+namespace {
+
+#define EACH_VECTOR _Pragma("GCC unroll 8") for (int v = 0; v < V; ++v)
+#define EACH_ROW(step) _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r += step)
+
+// Everything one candidate needs, in one allocation that is zero at first.
+template <class Number>
+struct Scratch {
+  const WaylineV2Request& request;
+  int np, d, ldv, n = 0;
+  char* memory = nullptr;
+  uint32_t *key, *key_out, *value, *value_out, *query, *weight, *inner, *hidden;
+  float *x, *score;
+  int32_t *slot, *row;
+
+  explicit Scratch(const WaylineV2Request& r)
+      : request(r), np(round_up(r.places, W) + W), d(r.width), ldv(np / Number::PAIR) {
+    constexpr int LANE = VECTORS * W, P = Number::PAIR;
+    const int words = d / P + 2 * ROWS, rows = d + 2 * ROWS, keys = np + 2 * ROWS;
+    size_t size[] = {
+        size_t(words) * np, size_t(words) * np, size_t(rows) * ldv, size_t(rows) * ldv,
+        size_t(words) * np, size_t(keys) * LANE, size_t(words) * LANE,
+        size_t(r.hidden + 2 * ROWS) * LANE, size_t(rows) * np, size_t(keys) * LANE,
+        size_t(np), size_t(np),
+    };
+    uint32_t** place[] = {&key, &key_out, &value, &value_out, &query, &weight, &inner, &hidden,
+                          reinterpret_cast<uint32_t**>(&x), reinterpret_cast<uint32_t**>(&score),
+                          reinterpret_cast<uint32_t**>(&slot), reinterpret_cast<uint32_t**>(&row)};
+    size_t total = 0;
+    for (size_t& words_of : size) total += words_of = (words_of + 31) / 16 * 16;
+    if (posix_memalign(reinterpret_cast<void**>(&memory), 64, total * 4)) memory = nullptr;
+    if (!memory) return;
+    std::memset(memory, 0, total * 4);
+    uint32_t* at = reinterpret_cast<uint32_t*>(memory);
+    for (int i = 0; i < 12; at += size[i], ++i) *place[i] = at;
+  }
+  ~Scratch() { std::free(memory); }
+};
+
+// W rows of W floats, in place.
+LANES_INLINE void transpose(vf (&t)[W]) {
+#if defined(__AVX512F__)
+  __m512 a[16], b[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    a[2 * i] = _mm512_unpacklo_ps((__m512)t[2 * i], (__m512)t[2 * i + 1]);
+    a[2 * i + 1] = _mm512_unpackhi_ps((__m512)t[2 * i], (__m512)t[2 * i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m512d low0 = (__m512d)a[4 * i], low1 = (__m512d)a[4 * i + 2];
+    const __m512d high0 = (__m512d)a[4 * i + 1], high1 = (__m512d)a[4 * i + 3];
+    b[4 * i] = (__m512)_mm512_unpacklo_pd(low0, low1);
+    b[4 * i + 1] = (__m512)_mm512_unpackhi_pd(low0, low1);
+    b[4 * i + 2] = (__m512)_mm512_unpacklo_pd(high0, high1);
+    b[4 * i + 3] = (__m512)_mm512_unpackhi_pd(high0, high1);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    a[i] = _mm512_shuffle_f32x4(b[i], b[4 + i], 0x88);
+    a[4 + i] = _mm512_shuffle_f32x4(b[i], b[4 + i], 0xdd);
+    a[8 + i] = _mm512_shuffle_f32x4(b[8 + i], b[12 + i], 0x88);
+    a[12 + i] = _mm512_shuffle_f32x4(b[8 + i], b[12 + i], 0xdd);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    t[i] = (vf)_mm512_shuffle_f32x4(a[i], a[8 + i], 0x88);
+    t[8 + i] = (vf)_mm512_shuffle_f32x4(a[i], a[8 + i], 0xdd);
+    t[4 + i] = (vf)_mm512_shuffle_f32x4(a[4 + i], a[12 + i], 0x88);
+    t[12 + i] = (vf)_mm512_shuffle_f32x4(a[4 + i], a[12 + i], 0xdd);
+  }
+#else
+  for (int i = 0; i < W; ++i)
+    for (int j = 0; j < i; ++j) {
+      const float kept = t[i][j];
+      t[i][j] = t[j][i];
+      t[j][i] = kept;
+    }
+#endif
+}
+
+// The first layer's input, key, query and value of W tokens, gathered and turned to lanes.
+template <class Number>
+void gather(Scratch<Number>& t, int c, int lane) {
+  constexpr int P = Number::PAIR;
+  const WaylineV2Request& request = t.request;
+  const int d = t.d;
+  const float *token[W], *position[W];
+  const float* candidate = request.candidate + ptrdiff_t(c) * 3 * d;
+  for (int i = 0; i < W; ++i) {
+    const int k = lane + i < t.n ? lane + i : t.n - 1;  // lanes past the last token repeat it: they stay finite
+    token[i] = request.token + ptrdiff_t(t.row[k]) * 3 * d;
+    position[i] = request.position + ptrdiff_t(t.slot[k]) * 3 * d;
+    if (k + W < t.n) {  // the rows of the next W tokens are anywhere in megabytes: ask for them now
+      const float* soon = request.token + ptrdiff_t(t.row[k + W]) * 3 * d;
+      for (int f = 0; f < 3 * d; f += 16) __builtin_prefetch(soon + f);
+    }
+  }
+  for (int part = 0; part < 3; ++part)
+    for (int f0 = 0; f0 < d; f0 += W) {
+      const int from = part * d + f0;
+      vf rows[W];
+#pragma GCC unroll 16
+      for (int i = 0; i < W; ++i) rows[i] = load(token[i] + from) + load(position[i] + from);
+      transpose(rows);
+      const float* add = candidate + from;
+#pragma GCC unroll 16
+      for (int i = 0; i < W; i += 2) {
+        const int f = f0 + i;
+        if (part == 0) {
+          Number::store_rows(t.key + f / P * t.np + lane, t.np, rows[i], rows[i + 1]);
+          store(t.x + f * t.np + lane, rows[i] + add[i]);
+          store(t.x + (f + 1) * t.np + lane, rows[i + 1] + add[i + 1]);
+        } else if (part == 1) {
+          Number::store_rows(t.query + f / P * t.np + lane, t.np, rows[i] + add[i], rows[i + 1] + add[i + 1]);
+        } else {
+          Number::store_lanes(t.value + f * t.ldv, lane, rows[i]);
+          Number::store_lanes(t.value + (f + 1) * t.ldv, lane, rows[i + 1]);
+        }
+      }
+    }
+}
+
+// Scores of the keys on a block's diagonal, and the mask: lane i of vector v sees keys up to lane + v W + i.
+template <class Number, int V, int FROM = 0>
+LANES_INLINE void diagonal(Scratch<Number>& t, int lane) {
+  if constexpr (FROM < V) {
+    constexpr int LD = V * W, P = Number::PAIR;
+    float* score = t.score + (lane + FROM * W) * LD + FROM * W;
+    vi number;
+    for (int i = 0; i < W; ++i) number[i] = i;
+    multiply<Number, V - FROM>(
+        W, t.d / P, Columns{t.key + lane + FROM * W, t.np}, t.query + lane + FROM * W, t.np,
+        [&](int r0, auto& sums) {
+          EACH_ROW(1) {
+            const vf first = number >= r0 + r ? sums[r][0] : spread(-1e30f);
+            store(score + (r0 + r) * LD, first);
+#pragma GCC unroll 8
+            for (int v = 1; v < V - FROM; ++v) store(score + (r0 + r) * LD + v * W, sums[r][v]);
+          }
+        });
+    diagonal<Number, V, FROM + 1>(t, lane);
+  }
+}
+
+// Largest score, then exp and sum, of keys [first, last) in vectors FROM..V.
+template <int V, int FROM>
+LANES_INLINE void find_top(const float* score, int first, int last, vf (&top)[V]) {
+  for (int j = first; j < last; ++j)
+#pragma GCC unroll 8
+    for (int v = FROM; v < V; ++v) top[v] = larger(top[v], load(score + j * V * W + v * W));
+}
+
+template <class Number, int V, int FROM>
+LANES_INLINE void exponentiate(const float* score, int first, int last, uint32_t* weight, const vf (&top)[V],
+                               vf (&sum)[V]) {
+  constexpr int LD = V * W;
+  for (int j = first; j < last; j += 2)
+#pragma GCC unroll 8
+    for (int v = FROM; v < V; ++v) {
+      const float* at = score + j * LD + v * W;
+      const vf even = power_of_two<Number::ROUGH>(load(at) - top[v]);
+      const vf odd = j + 1 < last ? power_of_two<Number::ROUGH>(load(at + LD) - top[v]) : vf{};
+      sum[v] += even + odd;
+      Number::store_rows(weight + j / Number::PAIR * LD + v * W, LD, even, odd);
+    }
+}
+
+template <class Number, int V, int FROM = 0>
+LANES_INLINE void softmax_diagonal(bool second, const float* score, int lane, uint32_t* weight, vf (&top)[V],
+                                   vf (&sum)[V]) {
+  if constexpr (FROM < V) {
+    const int first = lane + FROM * W;
+    if (second)
+      exponentiate<Number, V, FROM>(score, first, first + W, weight, top, sum);
+    else
+      find_top<V, FROM>(score, first, first + W, top);
+    softmax_diagonal<Number, V, FROM + 1>(second, score, lane, weight, top, sum);
+  }
+}
+
+// sums += value * weight over W keys from `first` on, vectors FROM..V, then the next W with one vector less.
+template <class Number, int V, int FROM = 0>
+LANES_INLINE void weigh_diagonal(const uint32_t* value, ptrdiff_t ldv, const uint32_t* weight, int first,
+                                 vf (&sums)[ROWS][V]) {
+  if constexpr (FROM < V) {
+    constexpr int LD = V * W, P = Number::PAIR;
+    for (int k = first / P; k < (first + W) / P; ++k) {
+      vi column[V];
+#pragma GCC unroll 8
+      for (int v = FROM; v < V; ++v) column[v] = *reinterpret_cast<const vi*>(weight + k * LD + v * W);
+      EACH_ROW(1)
+#pragma GCC unroll 8
+      for (int v = FROM; v < V; ++v) sums[r][v] = Number::multiply_add(sums[r][v], value[r * ldv + k], column[v]);
+    }
+    weigh_diagonal<Number, V, FROM + 1>(value, ldv, weight, first + W, sums);
+  }
+}
+
+// Weighted values of a block: like `multiply`, over the keys before it and then down its diagonal.
+template <class Number, int V, class Done>
+__attribute__((noinline)) void weigh(const Scratch<Number>& t, int past, int lane, const Done& done) {
+  constexpr int P = Number::PAIR, LD = V * W;
+  const ptrdiff_t ldv = t.ldv;
+  const int steps = (past + P - 1) / P;
+  for (int r0 = 0; r0 < t.d; r0 += ROWS) {
+    vf sums[ROWS][V];
+    EACH_ROW(1) EACH_VECTOR sums[r][v] = vf{};
+    const uint32_t *value = t.value + r0 * ldv, *weight = t.weight;
+    for (int k = 0; k < steps; ++k, weight += LD) {
+      vi column[V];
+      EACH_VECTOR column[v] = *reinterpret_cast<const vi*>(weight + v * W);
+      EACH_ROW(1) EACH_VECTOR sums[r][v] = Number::multiply_add(sums[r][v], value[r * ldv + k], column[v]);
+    }
+    if (t.request.causal) weigh_diagonal<Number, V>(value, ldv, t.weight, lane, sums);
+    done(r0, sums);
+  }
+}
+
+// LayerNorm of x [d][V * W lanes] from its sums; two rows at a time to `use(f, v, even, odd)`.
+template <int V, class Use>
+LANES_INLINE void normalise(const float* x, ptrdiff_t ld, int d, const vf (&sum)[V], const vf (&square)[V],
+                            float epsilon, const float* gain, const float* shift, Use use) {
+  vf mean[V], scale[V];
+  EACH_VECTOR {
+    mean[v] = sum[v] * (1.0f / d);
+    scale[v] = inverse_root(larger(square[v] * (1.0f / d) - mean[v] * mean[v], vf{}) + epsilon);
+  }
+  for (int f = 0; f < d; f += 2) EACH_VECTOR {
+      const vf even = (load(x + f * ld + v * W) - mean[v]) * scale[v];
+      const vf odd = (load(x + (f + 1) * ld + v * W) - mean[v]) * scale[v];
+      use(f, v, even * gain[f] + shift[f], odd * gain[f + 1] + shift[f + 1]);
+    }
+}
+
+// One layer of the tokens in lanes [lane, lane + V * W), and the next layer's key, query and value of them.
+template <class Number, int V>
+void encode(int depth, int c, Scratch<Number>& t, int lane) {
+  constexpr int P = Number::PAIR, LD = V * W;
+  const WaylineV2Request& request = t.request;
+  const WaylineLayer& layer = request.layer[depth];
+  const int d = t.d, rows = round_up(d, ROWS), steps = d / P;
+  const ptrdiff_t ld = t.np;
+  const bool causal = request.causal;
+  const int past = causal ? lane : t.n;  // keys that every lane sees
+  float* x = t.x + lane;
+  vf sum[V], square[V], top[V];
+
+  // 1. scores of every key for the block's queries
+  multiply<Number, V>(past, steps, Columns{t.key, t.np}, t.query + lane, t.np, [&](int r0, auto& sums) {
+    EACH_ROW(1) EACH_VECTOR store(t.score + (r0 + r) * LD + v * W, sums[r][v]);
+  });
+  if (causal) diagonal<Number, V>(t, lane);
+
+  // 2. softmax down the keys
+  EACH_VECTOR top[v] = spread(-3e38f), sum[v] = vf{};
+  find_top<V, 0>(t.score, 0, past, top);
+  if (causal) softmax_diagonal<Number, V>(false, t.score, lane, t.weight, top, sum);
+  exponentiate<Number, V, 0>(t.score, 0, past, t.weight, top, sum);
+  if (causal) softmax_diagonal<Number, V>(true, t.score, lane, t.weight, top, sum);
+  vf inverse[V];
+  EACH_VECTOR inverse[v] = 1.0f / sum[v], sum[v] = square[v] = vf{};
+
+  // 3. weighted values, the residual, and sums for the norm
+  const float* constant = depth ? layer.o_bias : request.candidate + ptrdiff_t(c) * 3 * d + 2 * d;
+  weigh<Number, V>(t, past, lane, [&](int r0, auto& sums) {
+    EACH_ROW(1) if (r0 + r < d) EACH_VECTOR {
+      float* at = x + (r0 + r) * ld + v * W;
+      const vf y = sums[r][v] * inverse[v] + (load(at) + constant[r0 + r]);
+      store(at, y);
+      sum[v] += y;
+      square[v] += y * y;
+    }
+  });
+  normalise<V>(x, ld, d, sum, square, layer.epsilon1, layer.gain1, layer.shift1, [&](int f, int v, vf even, vf odd) {
+    store(x + f * ld + v * W, even);
+    store(x + (f + 1) * ld + v * W, odd);
+    Number::store_rows(t.inner + f / P * LD + v * W, LD, even, odd);
+  });
+
+  // 4. the feed-forward part
+  const int hidden_rows = round_up(request.hidden, ROWS);
+  multiply<Number, V>(request.hidden, steps, Columns{layer.w1, hidden_rows}, t.inner, LD, [&](int r0, auto& sums) {
+    EACH_ROW(2) EACH_VECTOR Number::store_rows(t.hidden + (r0 + r) / P * LD + v * W, LD,
+                                               larger(sums[r][v] + layer.b1[r0 + r], vf{}),
+                                               larger(sums[r + 1][v] + layer.b1[r0 + r + 1], vf{}));
+  });
+  EACH_VECTOR sum[v] = square[v] = vf{};
+  multiply<Number, V>(d, (request.hidden + P - 1) / P, Columns{layer.w2, rows}, t.hidden, LD, [&](int r0, auto& sums) {
+    EACH_ROW(1) if (r0 + r < d) EACH_VECTOR {
+      float* at = x + (r0 + r) * ld + v * W;
+      const vf y = sums[r][v] + (load(at) + layer.b2[r0 + r]);
+      store(at, y);
+      sum[v] += y;
+      square[v] += y * y;
+    }
+  });
+
+  // 5. what the next layer reads, or the largest value of each feature
+  if (depth + 1 < request.layers) {
+    normalise<V>(x, ld, d, sum, square, layer.epsilon2, layer.gain2, layer.shift2, [&](int f, int v, vf even, vf odd) {
+      store(x + f * ld + v * W, even);
+      store(x + (f + 1) * ld + v * W, odd);
+      Number::store_rows(t.key_out + f / P * t.np + lane + v * W, t.np, even, odd);
+    });
+    const WaylineLayer& after = request.layer[depth + 1];
+    const uint32_t* input = t.key_out + lane;
+    multiply<Number, V>(d, steps, Columns{after.q, rows}, input, t.np, [&](int r0, auto& sums) {
+      EACH_ROW(2) EACH_VECTOR Number::store_rows(t.query + (r0 + r) / P * t.np + lane + v * W, t.np,
+                                                 sums[r][v] + after.q_bias[r0 + r],
+                                                 sums[r + 1][v] + after.q_bias[r0 + r + 1]);
+    });
+    multiply<Number, V>(d, steps, Columns{after.v, rows}, input, t.np, [&](int r0, auto& sums) {
+      EACH_ROW(1) EACH_VECTOR Number::store_lanes(t.value_out + (r0 + r) * t.ldv, lane + v * W, sums[r][v]);
+    });
+    return;
+  }
+  const int left = t.n - lane;  // lanes from here on are no tokens
+  vi number;
+  for (int i = 0; i < W; ++i) number[i] = i;
+  float* largest_of = request.largest + ptrdiff_t(c) * d;
+  vf top_even = vf{}, top_odd = vf{};
+  normalise<V>(x, ld, d, sum, square, layer.epsilon2, layer.gain2, layer.shift2, [&](int f, int v, vf even, vf odd) {
+    const vi beyond = number >= left - v * W;
+    even = beyond ? spread(-3e38f) : even;
+    odd = beyond ? spread(-3e38f) : odd;
+    top_even = v ? larger(top_even, even) : even;
+    top_odd = v ? larger(top_odd, odd) : odd;
+    if (v + 1 < V) return;
+    const float a = largest(top_even), b = largest(top_odd);
+    largest_of[f] = !lane || a > largest_of[f] ? a : largest_of[f];
+    largest_of[f + 1] = !lane || b > largest_of[f + 1] ? b : largest_of[f + 1];
+  });
+}
+
+template <class Number>
+void each_block(Scratch<Number>& t, int depth, int c) {
+  const int end = round_up(t.n, W);
+  int lane = 0;
+  for (; end - lane >= VECTORS * W; lane += VECTORS * W) encode<Number, VECTORS>(depth, c, t, lane);
+  switch ((end - lane) / W) {
+    case 3: if constexpr (VECTORS > 3) encode<Number, 3>(depth, c, t, lane); break;
+    case 2: if constexpr (VECTORS > 2) encode<Number, 2>(depth, c, t, lane); break;
+    case 1: encode<Number, 1>(depth, c, t, lane); break;
+  }
+}
+
+template <class Number>
+int score(const WaylineV2Request& request) {
+  Scratch<Number> t(request);
+  if (!t.memory) return 1;
+  for (;;) {
+    const int64_t c = __atomic_fetch_add(request.next, int64_t(1), __ATOMIC_RELAXED);
+    if (c >= request.candidates) return 0;
+    t.n = 0;
+    for (int slot = 0; slot < request.places; ++slot) {
+      const int32_t row = request.token_row[c * request.places + slot];
+      if (row < 0) continue;
+      t.slot[t.n] = slot;
+      t.row[t.n++] = row;
+    }
+    if (!t.n) {
+      std::memset(request.largest + c * t.d, 0, t.d * sizeof(float));
+      continue;
+    }
+    for (int lane = 0; lane < t.n; lane += W) gather(t, int(c), lane);
+    for (int depth = 0; depth < request.layers; ++depth) {
+      each_block(t, depth, int(c));
+      std::swap(t.key, t.key_out);
+      std::swap(t.value, t.value_out);
+    }
+  }
+}
+
+// Shares of x, query and value of one token.
+void prepare(const WaylineV2Tokens& request, int64_t n, float* vector) {
+  const int dim = request.dim, all = 6 * dim;
+  float* out = request.token + n * all;
+  const float* of_surface = request.surface_of + request.surface[n] * all;
+  for (int i = 0; i < all; ++i) out[i] = of_surface[i];
+  int64_t bits = request.action_bits[n];
+  do {
+    const int row = bits ? 1 + __builtin_ctzll(uint64_t(bits)) : 0;
+    const float* of_action = request.action + ptrdiff_t(row) * all;
+    for (int i = 0; i < all; ++i) out[i] += of_action[i];
+  } while (bits &= bits - 1);
+  const int64_t item = request.item_idx[n];
+  if (item < 0 || item >= request.items) return;
+  float length_sq = 0.0f;
+  for (int i = 0; i < dim; ++i) {
+    vector[i] = request.table[item * dim + i];
+    length_sq += vector[i] * vector[i];
+  }
+  if (length_sq == 0.0f) return;
+  const float scale = 1.0f / __builtin_sqrtf(length_sq);
+  for (int i = 0; i < dim; ++i) out[i] += vector[i] *= scale;
+  float* rest = out + 2 * dim;
+  int f = 0;
+  for (; f + 4 * W <= 4 * dim; f += 4 * W) {
+    vf sums[4];
+    for (int v = 0; v < 4; ++v) sums[v] = load(rest + f + v * W);
+    for (int i = 0; i < dim; ++i)
+      for (int v = 0; v < 4; ++v) sums[v] += vector[i] * load(request.item + i * 4 * dim + f + v * W);
+    for (int v = 0; v < 4; ++v) store(rest + f + v * W, sums[v]);
+  }
+  for (; f < 4 * dim; ++f)
+    for (int i = 0; i < dim; ++i) rest[f] += vector[i] * request.item[i * 4 * dim + f];
+}
+
+}  // namespace
+
+extern "C" {
+int wayline_v2_rows() { return ROWS; }
+int wayline_v2_has_bfloat16() {
+#if defined(LANES_BFLOAT16)
+  return 1;
+#else
+  return 0;
+#endif
+}
+// 0: done; 1: no memory; 2: not on this processor. Threads may call each at once with one request.
+int wayline_v2_float32(const WaylineV2Request* request) { return score<Float32>(*request); }
+int wayline_v2_bfloat16(const WaylineV2Request* request) {
+#if defined(LANES_BFLOAT16)
+  return score<Bfloat16>(*request);
+#else
+  (void)request;
+  return 2;
+#endif
+}
+int wayline_v2_tokens(const WaylineV2Tokens* request) {
+  constexpr int64_t RUN = 512;
+  float* vector = static_cast<float*>(std::malloc(request->dim * sizeof(float)));
+  if (!vector) return 1;
+  for (;;) {
+    const int64_t first = RUN * __atomic_fetch_add(request->next, int64_t(1), __ATOMIC_RELAXED);
+    if (first >= request->tokens) break;
+    const int64_t last = first + RUN < request->tokens ? first + RUN : request->tokens;
+    for (int64_t n = first; n < last; ++n) prepare(*request, n, vector);
+  }
+  std::free(vector);
+  return 0;
+}
+}
