@@ -33,6 +33,7 @@ SMALL = NextItemConfig(
     max_len=8,
     learning_rate=1e-2,
     batch_users=16,
+    average=0.9,
 )
 
 
@@ -70,13 +71,21 @@ def _random_model(
     blocks=st.integers(1, 3),
     heads=st.sampled_from([1, 2]),
     time_features=st.booleans(),
+    temperature=st.sampled_from([0.0, 0.1]),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=60)
 def test_numpy_and_torch_give_the_same_queries(
-    lengths: list[int], blocks: int, heads: int, time_features: bool, seed: int
+    lengths: list[int],
+    blocks: int,
+    heads: int,
+    time_features: bool,
+    temperature: float,
+    seed: int,
 ) -> None:
-    config = replace(SMALL, blocks=blocks, heads=heads, time_features=time_features)
+    config = replace(
+        SMALL, blocks=blocks, heads=heads, time_features=time_features, temperature=temperature
+    )
     net, model = _random_model(config, seed)
     rng = np.random.default_rng(seed)
     histories = [rng.integers(N, size=n) for n in lengths]
@@ -121,14 +130,14 @@ def test_time_until_the_request_changes_the_answer_where_it_matters() -> None:
     rng = np.random.default_rng(0)
     user, item, ts = [], [], []
     for person in range(600):
-        at, now = 0, int(rng.integers(1, N - 8))
+        at, now, had_it = 0, int(rng.integers(1, N - 8)), False
         for _ in range(5):
             user.append(person)
             item.append(now)
             ts.append(at)
             pause = rng.random() < 0.3
             at += 10**8 if pause else 1_000
-            now = 0 if pause and 0 not in item[-5:] else now + 1
+            now, had_it = (0, True) if pause and not had_it else (now + 1, had_it)
     config = replace(SMALL, time_features=True)
     model = fit_next_item(np.array(user), np.array(item), np.array(ts), N, config=config)
     history, times = np.array([5, 6]), np.array([0, 1_000])

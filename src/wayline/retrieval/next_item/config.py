@@ -21,6 +21,8 @@ class NextItemConfig:
         The newest items of a history that are read.
     dropout : float
         Of attention, feed-forward layers and input items alike. Small logs want much of it.
+    temperature : float
+        Items and queries are compared by their cosine, divided by this. 0 takes the dot product instead.
     time_features : bool
         Tell each token how long it was until what followed it, and the last one how long until the request. Knowing the
         time of the request is fair online; leave it off where times are only positions.
@@ -31,6 +33,9 @@ class NextItemConfig:
     in_batch_negatives : int
         Targets of other positions of the batch, drawn beside them.
     learning_rate, weight_decay : float
+    average : float
+        What is validated and served is a moving average of the weights that keeps this share of itself at each step;
+        0 serves the last step's.
     batch_users : int
         Windows a batch holds.
     max_epochs : int
@@ -46,12 +51,14 @@ class NextItemConfig:
     heads: int = 1
     max_len: int = 50
     dropout: float = 0.5
+    temperature: float = 0.07
     time_features: bool = False
     loss: Literal["sampled", "full"] = "sampled"
     negatives: int = 512
     in_batch_negatives: int = 0
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+    average: float = 0.999
     batch_users: int = 128
     max_epochs: int = 200
     patience: int = 10
@@ -74,6 +81,16 @@ class NextItemConfig:
             raise ConfigError(
                 f"Got dropout = {self.dropout}, expected a share from 0 up to 1: lower it.",
                 field="dropout",
+            )
+        if self.temperature < 0:
+            raise ConfigError(
+                f"Got temperature = {self.temperature}, expected 0 or more: raise it.",
+                field="temperature",
+            )
+        if not 0 <= self.average < 1:
+            raise ConfigError(
+                f"Got average = {self.average}, expected a share from 0 up to 1: lower it.",
+                field="average",
             )
         if self.loss not in ("sampled", "full"):
             raise ConfigError(

@@ -41,13 +41,19 @@ class NextItemModel:
         self.config, self.known = config, known
         self._weights = {name: np.asarray(value, np.float32) for name, value in weights.items()}
         item = self._weights["item.weight"]
+        if config.temperature:
+            item = unit(item)
         if item.shape != (len(known), config.dim):
             raise InputError(
                 f"Got item weights of shape {item.shape}, expected ({len(known)}, {config.dim}): fit the model again."
             )
         mean = item[known].mean(0) if known.any() else np.zeros(config.dim, np.float32)
         self.item_vectors: FloatMatrix = np.where(known[:, None], item, mean)
-        self._mean: FloatVector = mean
+        self._token, self._mean = item * np.float32(np.sqrt(config.dim)), mean
+
+    def arrays(self) -> Mapping[str, FloatMatrix]:
+        """Give the weights by their names in ``NextItemNet``; not to be written to."""
+        return self._weights
 
     @property
     def n_items(self) -> int:
@@ -155,9 +161,9 @@ class NextItemModel:
         return rows[self.known[items[rows]]][-self.config.max_len :]
 
     def _forward(self, items: IntVector, gaps: IntVector, length: IntVector) -> FloatMatrix:
-        w, dim = self._weights, self.config.dim
+        w = self._weights
         s = items.shape[1]
-        x = w["item.weight"][items] * np.float32(np.sqrt(dim)) + w["position.weight"][:s]
+        x = self._token[items] + w["position.weight"][:s]
         if self.config.time_features:
             x = x + w["gap.weight"][gaps]
         place = np.arange(s)
@@ -167,7 +173,8 @@ class NextItemModel:
         end = x[np.arange(len(x)), length - 1][:, None]  # [B, 1, D]
         beyond = (place >= length[:, None])[:, None, None]  # [B, 1, 1, S]
         x = self._block(f"blocks.{self.config.blocks - 1}.", end, x, beyond)
-        return self._norm("norm.", x[:, 0])
+        out = self._norm("norm.", x[:, 0])
+        return unit(out) / np.float32(self.config.temperature) if self.config.temperature else out
 
     def _block(
         self, name: str, of: FloatMatrix, over: FloatMatrix, hidden: BoolVector
@@ -231,6 +238,13 @@ class NextItemModel:
                 "save() wrote: build again."
             ) from error
         return cls(arrays, known, config)
+
+
+def unit(rows: FloatMatrix) -> FloatMatrix:
+    """Scale rows to length 1; a row of zeros stays."""
+    return np.asarray(
+        rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12), np.float32
+    )
 
 
 def _expect_shapes(arrays: Mapping[str, FloatMatrix], config: NextItemConfig, n_items: int) -> None:

@@ -81,6 +81,11 @@ class NextItemNet(nn.Module):
             elif isinstance(module, nn.Linear):
                 nn.init.xavier_normal_(module.weight)
 
+    def items(self) -> Tensor:
+        """Give the item vectors that queries are compared with, [N, D]; of unit length with a temperature."""
+        weight = self.item.weight
+        return functional.normalize(weight, dim=1) if self.config.temperature else weight
+
     def forward(self, item_idx: Tensor, gap_bucket: Tensor | None = None) -> Tensor:
         """Give a query after every token.
 
@@ -94,11 +99,14 @@ class NextItemNet(nn.Module):
         Returns
         -------
         float32 tensor, shape [B, S, D]
-            Its dot product with an item's embedding is the item's logit.
+            Its dot product with a row of ``items`` is that item's logit.
         """
-        s = item_idx.shape[1]
+        s, temperature = item_idx.shape[1], self.config.temperature
         place = torch.arange(s, device=item_idx.device)
-        x = self.item(item_idx) * math.sqrt(self.config.dim) + self.position(place)
+        x = self.item(item_idx)
+        if temperature:
+            x = functional.normalize(x, dim=-1)
+        x = x * math.sqrt(self.config.dim) + self.position(place)
         if self.gap is not None:
             if gap_bucket is None:
                 raise ValueError("Got no gap_bucket, expected one: the model has time features.")
@@ -108,7 +116,7 @@ class NextItemNet(nn.Module):
         for block in self.blocks:
             x = block(x, later)
         out: Tensor = self.norm(x)
-        return out
+        return functional.normalize(out, dim=-1) / temperature if temperature else out
 
     @torch.no_grad()
     def start_from(self, item_vectors: FloatMatrix) -> None:

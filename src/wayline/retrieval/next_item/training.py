@@ -89,8 +89,9 @@ class NextItemTraining:
             betas=(0.9, 0.98),
             fused=True,  # the plain one takes a third of the whole time
         )
+        self._average = {name: p.detach().clone() for name, p in self.net.named_parameters()}
         self.epoch, self._step, self._since_best = 0, 0, 0
-        self._best_ndcg, self._best = -1.0, dict(self.net.arrays())
+        self._best_ndcg, self._best = -1.0, self._averaged()
 
     @property
     def finished(self) -> bool:
@@ -112,8 +113,7 @@ class NextItemTraining:
             if time.perf_counter() >= deadline_s:
                 break
         self.epoch += 1
-        self.net.eval()
-        current = dict(self.net.arrays())
+        current = self._averaged()
         hit, gain = hit_and_gain(
             target_ranks(NextItemModel(current, self.known, self.config), self._held)
         )
@@ -130,6 +130,7 @@ class NextItemTraining:
         """Give everything that another process needs to go on as this one would; tensors, arrays and plain values."""
         return {
             "net": self.net.state_dict(),
+            "average": self._average,
             "optimizer": self._optimizer.state_dict(),
             "best": self._best,
             "best_ndcg": self._best_ndcg,
@@ -141,6 +142,7 @@ class NextItemTraining:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what ``state_dict`` gave; data, config and seed are to be the same."""
         self.net.load_state_dict(state["net"])
+        self._average = state["average"]
         self._optimizer.load_state_dict(state["optimizer"])
         self._best, self._best_ndcg = state["best"], state["best_ndcg"]
         self.epoch, self._step, self._since_best = state["counts"]
@@ -159,10 +161,18 @@ class NextItemTraining:
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), CLIP)
         self._optimizer.step()
+        # Young averages forget faster: the first steps are far from where the fit is going.
+        keep = min(self.config.average, self._step / (9 + self._step))
+        with torch.no_grad():
+            for name, weight in self.net.named_parameters():
+                self._average[name].lerp_(weight, 1 - keep)
         return float(loss.detach())
 
+    def _averaged(self) -> dict[str, FloatMatrix]:
+        return {name: value.numpy().copy() for name, value in self._average.items()}
+
     def _loss(self, query: Tensor, target_idx: Tensor) -> Tensor:
-        item, config = self.net.item.weight, self.config
+        item, config = self.net.items(), self.config
         if config.loss == "full":
             return full_softmax(query, item, target_idx)
         drawn = torch.from_numpy(self._rng.integers(self.n_items, size=config.negatives))
