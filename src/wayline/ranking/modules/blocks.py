@@ -117,16 +117,25 @@ def masked_max(values: Tensor, seen: Tensor) -> Tensor:
 
 
 def post_norm_encoder(
-    width: int, *, layers: int, heads: int, feedforward: int, dropout: float
+    width: int,
+    *,
+    layers: int,
+    heads: int,
+    feedforward: int,
+    dropout: float,
+    attention_dropout: float = 0.0,
 ) -> nn.TransformerEncoder:
     """A standard post-norm ReLU encoder, batch first, each layer with weights of its own.
 
     ``nn.TransformerEncoder`` copies one layer, so all layers would start equal; and its nested-tensor path shortens
-    the output to the longest row and zeroes padded ones. Both are turned off here.
+    the output to the longest row and zeroes padded ones. Both are turned off here. Dropout of attention weights has
+    its own share: at 0 torch trains on one fused kernel instead of storing ``[B, S, S]`` weights and masks.
     """
 
     def layer() -> nn.TransformerEncoderLayer:
-        return nn.TransformerEncoderLayer(width, heads, feedforward, dropout, batch_first=True)
+        made = nn.TransformerEncoderLayer(width, heads, feedforward, dropout, batch_first=True)
+        made.self_attn.dropout = attention_dropout
+        return made
 
     encoder = nn.TransformerEncoder(layer(), layers, enable_nested_tensor=False)
     encoder.layers = nn.ModuleList(layer() for _ in range(layers))

@@ -203,6 +203,7 @@ class TwoTower(SequenceEncoder):
             heads=config.heads,
             feedforward=config.feedforward,
             dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
         )
         self.user = nn.Linear(width, config.item_dim)
 

@@ -16,8 +16,8 @@ class TransActV2Config:
     """Sizes of :class:`TransActV2`; the defaults are the paper's (§3.3), where it gives one.
 
     ``n_actions``, ``n_surfaces`` and ``dropout`` are chosen, not published: what a wayline token can hold, and the
-    dropout of V1. ``causal``, ``positions`` and ``use_actions`` are switches for ablations; ``normalise`` puts a
-    LayerNorm on the pooled output (ours, see :class:`~wayline.ranking.modules.transact.TransActConfig`).
+    dropout of V1. ``causal``, ``positions`` and ``use_actions`` are switches for ablations; ``normalise`` and
+    ``attention_dropout`` as in :class:`~wayline.ranking.modules.transact.TransActConfig`.
 
     >>> TransActV2Config().out_dim
     64
@@ -31,6 +31,7 @@ class TransActV2Config:
     heads: int = 1
     feedforward: int = 32
     dropout: float = 0.1
+    attention_dropout: float = 0.0
     causal: bool = True
     positions: bool = True
     use_actions: bool = True
@@ -104,6 +105,7 @@ class TransActV2(nn.Module):
             heads=config.heads,
             feedforward=config.feedforward,
             dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
         )
         self.pooled = nn.Linear(width, width)
         self.norm: nn.Module = nn.LayerNorm(width) if config.normalise else nn.Identity()
