@@ -34,6 +34,15 @@ constexpr int W = 4, ROWS = 4, VECTORS = 2;
 
 typedef float vf __attribute__((vector_size(4 * W), aligned(4), may_alias));
 typedef int32_t vi __attribute__((vector_size(4 * W), aligned(4), may_alias));
+#if defined(__AVX512F__)
+#define LANES_HALVES 1  // half a vector costs half: worth it for the last tokens
+typedef float vf_half __attribute__((vector_size(2 * W), aligned(4), may_alias));
+typedef int32_t vi_half __attribute__((vector_size(2 * W), aligned(4), may_alias));
+#endif
+
+// loops over a tile, written out by the compiler
+#define EACH_ROW(step) _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r += step)
+#define EACH_VECTOR _Pragma("GCC unroll 8") for (int v = 0; v < V; ++v)
 
 #define LANES_INLINE static inline __attribute__((always_inline))
 
@@ -109,6 +118,13 @@ struct Float32 {
     std::memcpy(&x, &left, sizeof x);
     return x * (vf)right + sum;
   }
+#if defined(LANES_HALVES)
+  LANES_INLINE vf_half multiply_add(vf_half sum, uint32_t left, vi_half right) {
+    float x;
+    std::memcpy(&x, &left, sizeof x);
+    return x * (vf_half)right + sum;
+  }
+#endif
   // two rows of a right side (or of a left side whose rows are lanes); `out` is where row 0 goes
   LANES_INLINE void store_rows(uint32_t* out, ptrdiff_t ld, vf even, vf odd) {
     store(reinterpret_cast<float*>(out), even);
@@ -120,7 +136,7 @@ struct Float32 {
   }
 };
 
-#if defined(__AVX512BF16__) && defined(__AVX512BW__)
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #define LANES_BFLOAT16 1
 struct Bfloat16 {
   static constexpr int PAIR = 2;
@@ -128,6 +144,10 @@ struct Bfloat16 {
   LANES_INLINE vf multiply_add(vf sum, uint32_t left, vi right) {
     return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)left),
                                 (__m512bh)(__m512i)right);
+  }
+  LANES_INLINE vf_half multiply_add(vf_half sum, uint32_t left, vi_half right) {
+    return (vf_half)_mm256_dpbf16_ps((__m256)sum, (__m256bh)_mm256_set1_epi32((int)left),
+                                     (__m256bh)(__m256i)right);
   }
   LANES_INLINE void store_rows(uint32_t* out, ptrdiff_t, vf even, vf odd) {
     alignas(64) static constexpr int16_t ORDER[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
@@ -162,30 +182,81 @@ struct Left {  // any order; the two above leave the compiler more registers
 
 // rows x V vectors of left * right over `steps` words; `done(r, sums)` gets each tile of ROWS rows.
 // The left side must be readable up to the next multiple of ROWS; what lies there reaches `done` too.
+// With HALF only the first half of the last vector is multiplied, and the rest is 0.
 // A call of its own for each product: inlined into one long function, the sums no longer fit the registers.
-template <class Number, int V, class Left, class Done>
+template <class Number, int V, bool HALF = false, class Left, class Done>
 __attribute__((noinline)) void multiply(int rows, int steps, Left left, const uint32_t* right,
                                         ptrdiff_t ld, const Done& done) {
+#if defined(LANES_HALVES)
+  constexpr int WHOLE = V - HALF;
+#else
+  constexpr int WHOLE = V;
+#endif
   for (int r0 = 0; r0 < rows; r0 += ROWS) {
     vf sums[ROWS][V];
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) sums[r][v] = vf{};
+      for (int v = 0; v < WHOLE; ++v) sums[r][v] = vf{};
+#if defined(LANES_HALVES)
+    vf_half half[ROWS];
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; ++r) half[r] = vf_half{};
+#endif
     const uint32_t* a = left.data + r0 * left.row;
     const uint32_t* b = right;
     for (int k = 0; k < steps; ++k, a += left.step, b += ld) {
       vi column[V];
 #pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) column[v] = *reinterpret_cast<const vi*>(b + v * W);
+      for (int v = 0; v < WHOLE; ++v) column[v] = *reinterpret_cast<const vi*>(b + v * W);
+#pragma GCC unroll 8
+      for (int r = 0; r < ROWS; ++r) {
+#pragma GCC unroll 8
+        for (int v = 0; v < WHOLE; ++v)
+          sums[r][v] = Number::multiply_add(sums[r][v], a[r * left.row], column[v]);
+#if defined(LANES_HALVES)
+        if constexpr (HALF)
+          half[r] = Number::multiply_add(half[r], a[r * left.row],
+                                         *reinterpret_cast<const vi_half*>(b + WHOLE * W));
+#endif
+      }
+    }
+#if defined(LANES_HALVES)
+    if constexpr (HALF)
 #pragma GCC unroll 8
       for (int r = 0; r < ROWS; ++r)
-#pragma GCC unroll 8
-        for (int v = 0; v < V; ++v)
-          sums[r][v] = Number::multiply_add(sums[r][v], a[r * left.row], column[v]);
-    }
+        sums[r][WHOLE] = (vf)_mm512_zextps256_ps512((__m256)half[r]);
+#endif
     done(r0, sums);
   }
+}
+
+// How many vectors a block of lanes has, known to the compiler.
+template <int VECTORS_OF_IT, bool HALF_OF_IT = false>
+struct Block {
+  static constexpr int V = VECTORS_OF_IT;
+  static constexpr bool HALF = HALF_OF_IT;
+};
+
+// Calls `step(lane, Block)` for blocks that cover `used` lanes, each as wide as registers allow.
+template <class Step>
+LANES_INLINE void each_block(int used, const Step& step) {
+  const int vectors = (used + W - 1) / W;
+  int v = 0;
+  const auto last = [&](auto half) {
+    constexpr bool HALF = decltype(half)::HALF;
+    switch (vectors - v) {
+      case 4: if constexpr (VECTORS >= 4) step(v * W, Block<4, HALF>{}); break;
+      case 3: if constexpr (VECTORS >= 3) step(v * W, Block<3, HALF>{}); break;
+      case 2: step(v * W, Block<2, HALF>{}); break;
+      case 1: step(v * W, Block<1, HALF>{}); break;
+    }
+  };
+  for (; vectors - v > VECTORS; v += VECTORS) step(v * W, Block<VECTORS>{});
+#if defined(LANES_HALVES)
+  if (used - (vectors - 1) * W <= W / 2) return last(Block<0, true>{});
+#endif
+  last(Block<0>{});
 }
 
 }  // namespace lanes

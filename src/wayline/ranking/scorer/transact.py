@@ -17,8 +17,8 @@ from wayline.errors import ConfigError, DimensionMismatchError
 from wayline.ranking.modules.blocks import require_sequence, visible
 from wayline.ranking.modules.transact import TransAct
 from wayline.ranking.scorer.transact_native import Kernel, make_kernel
-from wayline.ranking.scorer.transact_torch import encode
-from wayline.ranking.scorer.transact_weights import begin_request, gather_weights, unsupported
+from wayline.ranking.scorer.transact_torch import score as score_in_torch
+from wayline.ranking.scorer.transact_weights import gather_weights, unsupported
 
 log = logging.getLogger(__name__)
 
@@ -180,11 +180,17 @@ class TransActScorer:
                 action_type, item_vector, action_ts_ms, request_ts_ms, candidate_vector
             )
         seen = visible(action_type[None], action_ts_ms[None], request_ts_ms, window_ms=0)[0]
-        out = torch.zeros(len(candidate_vector), self.out_dim)
-        if bool(seen.any()) and len(candidate_vector):
-            tokens = self._tokens(action_type[seen], item_vector[seen].float())
-            self._encode(path, tokens, candidate_vector.float(), out)
-        return torch.as_tensor(self._module.norm(out))
+        if not bool(seen.any()) or not len(candidate_vector):
+            return torch.as_tensor(
+                self._module.norm(torch.zeros(len(candidate_vector), self.out_dim))
+            )
+        assert self._weights is not None
+        tokens = self._tokens(action_type[seen], item_vector[seen].float())
+        candidate_vector = candidate_vector.float()
+        if path in self._kernels:
+            return self._kernels[path].score(tokens, candidate_vector, threads=self.threads)
+        dtype = torch.bfloat16 if path.endswith("bfloat16") else torch.float32
+        return score_in_torch(self._weights, tokens, candidate_vector, dtype=dtype)
 
     def _tokens(self, action_type: Tensor, item_vector: Tensor) -> Tensor:
         """Visible tokens with zeros where the candidate goes, ``[S, d]``."""
@@ -194,24 +200,6 @@ class TransActScorer:
             seen = torch.ones(1, len(action_type), dtype=torch.bool)
             tokens = tokens + self._module._position_of(seen, tokens)
         return tokens[0]
-
-    def _encode(self, path: str, tokens: Tensor, candidate_vector: Tensor, out: Tensor) -> None:
-        """Write what the output's norm gets into ``out [C, out_dim]``, which is zero."""
-        assert self._weights is not None
-        config = self.config
-        request = begin_request(self._weights, tokens, candidate_vector)
-        if path.startswith("native"):
-            largest = torch.empty(len(out), config.token_dim)
-            self._kernels[path].encode(
-                request, out, largest, first_k=config.first_k, threads=self.threads
-            )
-        else:
-            dtype = torch.bfloat16 if path.endswith("bfloat16") else torch.float32
-            rows, largest = encode(self._weights, request, first_k=config.first_k, dtype=dtype)
-            out[:, : rows.shape[1] * rows.shape[2]] = rows.flatten(1)
-        if config.max_pool:
-            pooled = self._module.pooled
-            out[:, -config.token_dim :] = functional.linear(largest, pooled.weight, pooled.bias)
 
     def _by_module(
         self,

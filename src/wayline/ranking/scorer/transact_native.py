@@ -13,101 +13,121 @@ from torch import Tensor
 from torch.nn import functional
 
 from wayline.ranking.scorer import native
-from wayline.ranking.scorer.transact_weights import Layer, Request, Weights
+from wayline.ranking.scorer.transact_weights import Layer, Weights
 
 LOG2_E = 1.0 / math.log(2.0)
 SOURCE = "transact.cpp"
-_LEFT_SIDES = ("q", "k", "v", "o", "w1", "w2")
-_FLOATS = ("q_bias", "o_bias", "b1", "b2", "gain1", "shift1", "gain2", "shift2")
+
+_QUICK = 3_000  # candidates x tokens: below, starting threads takes longer than they save
+
+
+def _structure(
+    name: str, integers: str, pointers: str, *others: tuple[str, type[Any]]
+) -> type[ctypes.Structure]:
+    """A structure of transact.cpp: 32-bit integers, then others, then pointers."""
+    fields = [
+        *((field, ctypes.c_int32) for field in integers.split()),
+        *others,
+        *((field, ctypes.c_void_p) for field in pointers.split()),
+    ]
+    return type(name, (ctypes.Structure,), {"_fields_": fields})
+
+
+_LEFT_SIDES = "q k v o w1 w2"
+_FLOATS = "q_bias o_bias b1 b2 gain1 shift1 gain2 shift2"
+_Model = _structure(
+    "WaylineModel",
+    "width vector heads hidden layers first out_width",
+    "layer product product_bias value candidate_key candidate_add add_bias pooled pooled_bias gain shift",
+    ("epsilon", ctypes.c_float),
+)
 
 
 class _Layer(ctypes.Structure):
-    """``WaylineLayer`` of transact.cpp."""
-
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in (*_LEFT_SIDES, *_FLOATS)),
+        *((name, ctypes.c_void_p) for name in f"{_LEFT_SIDES} {_FLOATS}".split()),
         ("epsilon1", ctypes.c_float),
         ("epsilon2", ctypes.c_float),
     )
 
 
 class _Request(ctypes.Structure):
-    """``WaylineRequest`` of transact.cpp."""
-
     _fields_ = (
-        *(
-            (name, ctypes.c_int32)
-            for name in (
-                "tokens", "width", "heads", "hidden", "layers", "candidates", "first", "padded",
-            )
-        ),
+        ("model", ctypes.c_void_p),
+        *((name, ctypes.c_int32) for name in ("tokens", "padded", "candidates", "group")),
         *(
             (name, ctypes.c_void_p)
-            for name in (
-                "shared", "value", "residual", "bias", "constant", "layer", "rows", "largest",
-            )
+            for name in ("token", "candidate", "shared", "value", "query", "out", "next")
         ),
-        ("rows_stride", ctypes.c_int64),
-        ("next", ctypes.c_void_p),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
 class Kernel:
     """A compiled encoder with a module's weights; safe to call from several threads.
 
-    ``held`` are the tensors that ``layers`` points into.
+    ``held`` is what the structures point into.
     """
 
-    run: Any
+    weights: Weights
     dtype: torch.dtype
+    prepare: Any
+    run: Any
     lanes: int
     rows: int
-    width: int
-    heads: int
-    hidden: int
-    layers: Any
-    held: tuple[Tensor, ...]
+    model: Any
+    held: tuple[Any, ...]
 
-    def encode(
-        self, request: Request, out: Tensor, largest: Tensor, *, first_k: int, threads: int
-    ) -> None:
-        """Write the first rows into the columns of ``out`` from 0 on, and the largest values.
+    def score(self, tokens: Tensor, candidate_vector: Tensor, *, threads: int) -> Tensor:
+        """One row a candidate, as the module gives it.
 
         Parameters
         ----------
-        request : Request
-            With at least one token.
-        out : float32, shape [C, >= first_k * d]
-            Rows beyond the tokens are left as they are.
-        largest : float32, shape [C, d]
-        first_k, threads : int
-        """
-        tokens, count = len(request.tokens), len(request.constant)
-        padded = -(-tokens // self.lanes) * self.lanes
-        extra = padded - tokens
-        shared = _padded(request.shared.mT * LOG2_E, extra)  # [H, key, query]
-        value = _padded(functional.pad(request.value, (0, 0, 0, self.rows)), extra).to(self.dtype)
-        residual = _padded(request.tokens.T, extra)
-        bias = (request.bias * LOG2_E).contiguous()
-        constant = request.constant.contiguous()
-        place = ctypes.c_int64(0)
-        given = _Request(
-            tokens, self.width, self.heads, self.hidden, len(self.layers), count, first_k, padded,
-            shared.data_ptr(), value.data_ptr(), residual.data_ptr(), bias.data_ptr(),
-            constant.data_ptr(), ctypes.addressof(self.layers), out.data_ptr(), largest.data_ptr(),
-            out.stride(0), ctypes.addressof(place),
-        )  # fmt: skip
-        _on_threads(lambda: self._call(given), min(threads, count))
+        tokens : float32, shape [S, d]
+            Visible tokens, S >= 1, with zeros where the candidate goes.
+        candidate_vector : float32, shape [C, D]
+            Candidates.
+        threads : int
+            At most so many.
 
-    def _call(self, given: _Request) -> None:
-        if self.run(ctypes.byref(given)) != 0:
+        Returns
+        -------
+        float32, shape [C, out_dim]
+
+        Raises
+        ------
+        MemoryError
+            If there is no room for one candidate's activations.
+        """
+        length, count, width = len(tokens), len(candidate_vector), self.weights.width
+        padded, keys = _up(length, self.lanes), _up(length, self.rows)
+        # one row more than there are features: a product's last tile reads past the last token
+        token = torch.zeros(width + 1, padded)
+        token[:width, :length] = tokens.T
+        candidate = candidate_vector.contiguous()
+        shared = torch.empty(self.weights.heads, keys, padded)
+        value = torch.zeros(width + self.rows, padded, dtype=self.dtype)
+        query = torch.empty(_up(width, self.rows), padded)
+        out = torch.empty(count, self.weights.out_dim)
+        threads = min(threads, 1 + length * count // _QUICK)
+        group = max(1, min(self.rows, count // (4 * threads)))
+        place = ctypes.c_int64(0)
+        request = _Request(
+            ctypes.addressof(self.model), length, padded, count, group,
+            *(x.data_ptr() for x in (token, candidate, shared, value, query, out)),
+            ctypes.addressof(place),
+        )  # fmt: skip
+        self.prepare(ctypes.byref(request))
+        _on_threads(lambda: self._run(request), threads)
+        return out
+
+    def _run(self, request: _Request) -> None:
+        if self.run(ctypes.byref(request)) != 0:
             raise MemoryError("The scorer found no memory for one candidate's activations.")
 
 
-def _padded(x: Tensor, extra: int) -> Tensor:
-    """Rows with ``extra`` zeros behind them, one after another in memory (``pad`` by 0 keeps a transposed order)."""
-    return functional.pad(x, (0, extra)).contiguous()
+def _up(n: int, step: int) -> int:
+    return -(-n // step) * step
 
 
 def _on_threads(work: Any, threads: int) -> None:
@@ -139,28 +159,41 @@ def make_kernel(weights: Weights, dtype: torch.dtype) -> Kernel | None:
         odd = (weights.width // weights.heads) % 2  # bf16 rows go in pairs
         if odd or not library.wayline_has_bfloat16():
             return None
-    run = getattr(library, f"wayline_transact_{str(dtype).removeprefix('torch.')}")
+    name = str(dtype).removeprefix("torch.")
+    prepare = getattr(library, f"wayline_transact_prepare_{name}")
+    prepare.restype = None
+    run = getattr(library, f"wayline_transact_score_{name}")
     run.restype = ctypes.c_int
-    rows = library.wayline_rows()
-    held: list[Tensor] = []
+    lanes, rows = library.wayline_lanes(), library.wayline_rows()
     layers = (_Layer * len(weights.layers))()
+    held: list[Any] = [layers]
     for place, layer in zip(layers, weights.layers, strict=True):
         _fill(place, layer, rows, dtype, held)
-    return Kernel(
-        run=run,
-        dtype=dtype,
-        lanes=library.wayline_lanes(),
-        rows=rows,
+    model = _Model(
         width=weights.width,
+        vector=weights.item_dim,
         heads=weights.heads,
         hidden=len(weights.layers[0].up),
-        layers=layers,
-        held=tuple(held),
+        layers=len(layers),
+        first=weights.first_k,
+        out_width=weights.out_dim,
+        epsilon=weights.norm[2] if weights.norm else 0.0,
+        layer=ctypes.addressof(layers),
     )
+    _point(model, _model_parts(weights, lanes, rows), held)
+    return Kernel(weights, dtype, prepare, run, lanes, rows, model, tuple(held))
 
 
-def _fill(place: _Layer, layer: Layer, rows: int, dtype: torch.dtype, held: list[Tensor]) -> None:
-    """Point a structure at packed copies of a layer's weights, which go to ``held``."""
+def _point(place: ctypes.Structure, parts: dict[str, Tensor | None], held: list[Any]) -> None:
+    """Point a structure's fields at tensors, and keep these alive in ``held``."""
+    for name, tensor in parts.items():
+        if tensor is not None:
+            held.append(tensor.contiguous())
+            setattr(place, name, held[-1].data_ptr())
+
+
+def _fill(place: _Layer, layer: Layer, rows: int, dtype: torch.dtype, held: list[Any]) -> None:
+    """Point a layer's structure at packed copies of its weights."""
     left = {
         "q": layer.query * LOG2_E, "k": layer.key, "v": layer.value, "o": layer.out,
         "w1": layer.up, "w2": layer.down,
@@ -171,15 +204,33 @@ def _fill(place: _Layer, layer: Layer, rows: int, dtype: torch.dtype, held: list
         "gain1": layer.norm1[0], "shift1": layer.norm1[1],
         "gain2": layer.norm2[0], "shift2": layer.norm2[1],
     }  # fmt: skip
-    packed = {
-        **{name: None if x is None else pack_left(x, rows, dtype) for name, x in left.items()},
-        **{name: functional.pad(x, (0, -len(x) % rows)) for name, x in floats.items()},
-    }
-    for name, tensor in packed.items():
-        if tensor is not None:
-            held.append(tensor)
-            setattr(place, name, tensor.data_ptr())
+    packed = {name: None if x is None else pack_left(x, rows, dtype) for name, x in left.items()}
+    _point(place, {**packed, **{name: _pad(x, rows) for name, x in floats.items()}}, held)
     place.epsilon1, place.epsilon2 = layer.norm1[2], layer.norm2[2]
+
+
+def _model_parts(weights: Weights, lanes: int, rows: int) -> dict[str, Tensor | None]:
+    first = weights.layers[0]
+    product = weights.product * LOG2_E
+    pooled, pooled_bias = weights.pooled or (None, None)
+    gain, shift, _ = weights.norm or (None, None, 0.0)
+    return {
+        "product": torch.stack([pack_left(x, rows, torch.float32) for x in product]),
+        "product_bias": _pad(weights.product_bias * LOG2_E, rows),
+        "value": pack_left(first.value, rows, torch.float32),
+        "candidate_key": _pad(product[:, :, weights.columns].mT, lanes),
+        "candidate_add": _pad(weights.candidate.T, lanes),
+        "add_bias": _pad(first.out_bias, lanes),
+        "pooled": None if pooled is None else _pad(pooled.T, lanes),
+        "pooled_bias": None if pooled_bias is None else _pad(pooled_bias, lanes),
+        "gain": gain,
+        "shift": shift,
+    }
+
+
+def _pad(x: Tensor, step: int) -> Tensor:
+    """The last dimension filled up with zeros to a multiple of ``step``."""
+    return functional.pad(x, (0, -x.shape[-1] % step))
 
 
 def pack_left(weight: Tensor, rows: int, dtype: torch.dtype) -> Tensor:

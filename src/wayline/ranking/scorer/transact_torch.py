@@ -6,36 +6,44 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from wayline.ranking.scorer.transact_weights import Layer, Request, Weights
+from wayline.ranking.scorer.transact_weights import Layer, Request, Weights, begin_request
 
 BLOCK = 50  # candidates: their activations stay in the cache (measured: 25-100 are alike, all at once is slower)
 
 
-def encode(
-    weights: Weights, request: Request, *, first_k: int, dtype: torch.dtype = torch.float32
-) -> tuple[Tensor, Tensor]:
-    """Give the first rows and the largest value of each feature.
+def score(
+    weights: Weights,
+    tokens: Tensor,
+    candidate_vector: Tensor,
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """One row a candidate, as the module gives it.
 
     Parameters
     ----------
-    weights, request
-        From :mod:`wayline.ranking.scorer.transact_weights`.
-    first_k : int
-        Rows to keep.
+    weights : Weights
+        Of the module.
+    tokens : float32, shape [S, d]
+        Visible tokens, S >= 1, with zeros where the candidate goes.
+    candidate_vector : float32, shape [C, D]
+        Candidates.
     dtype : torch.dtype
         Of the matrix products; sums, softmax and LayerNorm are float32.
 
     Returns
     -------
-    rows : float32, shape [C, min(first_k, S), d]
-    largest : float32, shape [C, d]
+    float32, shape [C, out_dim]
     """
-    rows, largest = [], []
-    for start in range(0, len(request.constant), BLOCK):
-        x = _encode_block(weights, request, slice(start, start + BLOCK), dtype)
-        rows.append(x[:, :first_k])
-        largest.append(x.amax(dim=1))
-    return torch.cat(rows), torch.cat(largest)
+    request = begin_request(weights, tokens, candidate_vector)
+    out = torch.zeros(len(candidate_vector), weights.out_dim)
+    for block in torch.split(torch.arange(len(candidate_vector)), BLOCK):
+        x = _encode_block(weights, request, slice(int(block[0]), int(block[-1]) + 1), dtype)
+        first = x[:, : weights.first_k].flatten(1)
+        out[block, : first.shape[1]] = first
+        if weights.pooled is not None:
+            out[block, -weights.width :] = functional.linear(x.amax(dim=1), *weights.pooled)
+    return out if weights.norm is None else _norm(out, weights.norm)
 
 
 def _encode_block(weights: Weights, request: Request, block: slice, dtype: torch.dtype) -> Tensor:

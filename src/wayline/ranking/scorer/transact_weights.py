@@ -47,14 +47,31 @@ class Weights:
     """A module's weights as the scorer reads them; float32 copies that later training does not change."""
 
     heads: int
+    item_dim: int  # D: the candidate's columns are the last D of d
     product: Tensor  # [H, d, d]: M of the first layer
     product_bias: Tensor  # [H, d]: m
+    candidate: (
+        Tensor  # [d, D]: what a candidate's vector adds to every row after the first attention
+    )
     layers: tuple[Layer, ...]
+    first_k: int
+    pooled: tuple[Tensor, Tensor] | None  # weight [d, d], bias [d]
+    norm: tuple[Tensor, Tensor, float] | None  # of the output
 
     @property
     def width(self) -> int:
         """d, the width of a token."""
         return self.product.shape[2]
+
+    @property
+    def columns(self) -> slice:
+        """Where the candidate stands in a token."""
+        return slice(self.width - self.item_dim, self.width)
+
+    @property
+    def out_dim(self) -> int:
+        """Width of the output."""
+        return (self.first_k + (self.pooled is not None)) * self.width
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +106,21 @@ def gather_weights(module: TransAct) -> Weights:
     """Multiply out what can be, in float64, and copy the rest."""
     layers = [x for x in module.encoder.layers if isinstance(x, nn.TransformerEncoderLayer)]
     product, product_bias = _products(layers[0])
+    item_dim, width = module.config.item_dim, product.shape[2]
+    (_, _, wv), _ = _projections(layers[0])
+    added = layers[0].self_attn.out_proj.weight.detach().double() @ wv  # by attention ...
+    candidate = added[:, -item_dim:] + torch.eye(width).double()[:, -item_dim:]  # ... and residual
+    pooled = module.pooled if module.config.max_pool else None
     return Weights(
         heads=module.config.heads,
+        item_dim=item_dim,
         product=product.float(),
         product_bias=product_bias.float(),
+        candidate=candidate.float(),
         layers=tuple(_layer(layer) for layer in layers),
+        first_k=module.config.first_k,
+        pooled=None if pooled is None else (_keep(pooled.weight), _keep(pooled.bias)),
+        norm=_norm(module.norm) if isinstance(module.norm, nn.LayerNorm) else None,
     )
 
 
@@ -134,26 +161,28 @@ def _layer(layer: nn.TransformerEncoderLayer) -> Layer:
         scale = 1.0 / math.sqrt(wq.shape[1] // layer.self_attn.num_heads)
         query, query_bias, value = scale * wq, scale * bq, wv
 
-    def keep(tensor: Tensor) -> Tensor:
-        return tensor.detach().float().clone().contiguous()
-
-    def norm(module: nn.LayerNorm) -> tuple[Tensor, Tensor, float]:
-        return keep(module.weight), keep(module.bias), module.eps
-
     return Layer(
-        query=keep(query),
-        query_bias=keep(query_bias),
-        key=None if key is None else keep(key),
-        value=keep(value),
-        out=None if mix is None else keep(mix),
-        out_bias=keep(out @ bv + out_bias),
-        up=keep(layer.linear1.weight),
-        up_bias=keep(layer.linear1.bias),
-        down=keep(layer.linear2.weight),
-        down_bias=keep(layer.linear2.bias),
-        norm1=norm(layer.norm1),
-        norm2=norm(layer.norm2),
+        query=_keep(query),
+        query_bias=_keep(query_bias),
+        key=None if key is None else _keep(key),
+        value=_keep(value),
+        out=None if mix is None else _keep(mix),
+        out_bias=_keep(out @ bv + out_bias),
+        up=_keep(layer.linear1.weight),
+        up_bias=_keep(layer.linear1.bias),
+        down=_keep(layer.linear2.weight),
+        down_bias=_keep(layer.linear2.bias),
+        norm1=_norm(layer.norm1),
+        norm2=_norm(layer.norm2),
     )
+
+
+def _keep(tensor: Tensor) -> Tensor:
+    return tensor.detach().float().clone().contiguous()
+
+
+def _norm(module: nn.LayerNorm) -> tuple[Tensor, Tensor, float]:
+    return _keep(module.weight), _keep(module.bias), module.eps
 
 
 def begin_request(weights: Weights, tokens: Tensor, candidate_vector: Tensor) -> Request:
@@ -167,13 +196,8 @@ def begin_request(weights: Weights, tokens: Tensor, candidate_vector: Tensor) ->
         Candidates.
     """
     first = weights.layers[0]
-    columns = slice(weights.width - candidate_vector.shape[1], weights.width)
     shared = (tokens @ weights.product.mT + weights.product_bias[:, None]) @ tokens.T  # [H, S, S]
-    added = candidate_vector @ weights.product[:, :, columns].mT  # M E c: [H, C, d]
+    added = candidate_vector @ weights.product[:, :, weights.columns].mT  # M E c: [H, C, d]
     bias = (added @ tokens.T).transpose(0, 1)  # [C, H, S]
-    constant = candidate_vector @ first.value[:, columns].T  # [C, d]
-    if first.out is not None:
-        constant = constant @ first.out.T
-    constant = constant + first.out_bias
-    constant[:, columns] += candidate_vector  # the residual's share
+    constant = candidate_vector @ weights.candidate.T + first.out_bias  # [C, d]
     return Request(tokens, shared, bias, first.value @ tokens.T, constant)
