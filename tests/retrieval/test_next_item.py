@@ -169,7 +169,8 @@ def test_full_softmax_agrees_with_autograd() -> None:
 def test_an_accidental_hit_is_no_negative() -> None:
     query, item = torch.randn(3, 4), torch.randn(N, 4)
     target = torch.tensor([1, 2, 3])
-    loss = sampled_softmax(query, item, target, torch.tensor([2, 2, 2]))
+    drawn = torch.tensor([2, 2, 2])
+    loss = sampled_softmax(query, item[target], item[drawn], target[:, None] == drawn)
     wanted = (query * item[target]).sum(1)
     other = query @ item[2]
     expected = torch.stack([wanted, other, other, other], 1).log_softmax(1)[:, 0]
@@ -184,8 +185,10 @@ def test_the_logq_correction_approaches_the_full_softmax() -> None:
     chance = torch.arange(1.0, N + 1) / (N * (N + 1) / 2)
     draws = torch.multinomial(chance, 60_000, replacement=True)
     full = torch.nn.functional.cross_entropy(query @ item.T, target)
-    sampled = sampled_softmax(query, item, target, draws, (60_000 * chance[draws]).log())
-    plain = sampled_softmax(query, item, target, draws)
+    hit = target[:, None] == draws
+    expected = (60_000 * chance[draws]).log()
+    sampled = sampled_softmax(query, item[target], item[draws], hit, expected)
+    plain = sampled_softmax(query, item[target], item[draws], hit)
     assert abs(float(sampled - full)) < 0.01 < abs(float(plain - full))
 
 

@@ -55,28 +55,28 @@ def full_softmax(query: Tensor, item: Tensor, target_idx: Tensor, *, bf16: bool 
 
 def sampled_softmax(
     query: Tensor,
-    item: Tensor,
-    target_idx: Tensor,
-    negative_idx: Tensor,
+    wanted: Tensor,
+    negative: Tensor,
+    hit: Tensor,
     log_expected: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy of the item that followed against drawn negatives, shared by all positions.
 
     Parameters
     ----------
-    query : float32 tensor, shape [T, D]
-    item : float32 tensor, shape [N, D]
-    target_idx : int64 tensor, shape [T]
-    negative_idx : int64 tensor, shape [K]
-        A negative that happens to be a position's target does not count there.
+    query, wanted : float32 tensors, shape [T, D]
+        Queries, and the vectors of the items that followed.
+    negative : float32 tensor, shape [K, D]
+    hit : bool tensor, shape [T, K]
+        Where a negative happens to be the position's own target: it does not count there.
     log_expected : float32 tensor, shape [K], optional
         log of how often each negative is expected among the K, taken off its logit (logQ correction, Bengio and Senecal
         2008): with it the loss approaches the full softmax, without it draws from popularity would teach unpopularity.
         For uniform draws it is one constant, which only makes the negatives count more.
     """
-    logits = query @ item[negative_idx].T  # [T, K]
+    logits = query @ negative.T  # [T, K]
     if log_expected is not None:
         logits = logits - log_expected
-    logits = logits.masked_fill(negative_idx == target_idx[:, None], -torch.inf)
-    wanted = (query * item[target_idx]).sum(1, keepdim=True)
-    return -(wanted - torch.cat([wanted, logits], 1).logsumexp(1, keepdim=True)).mean()
+    logits = logits.masked_fill(hit, -torch.inf)
+    logit = (query * wanted).sum(1, keepdim=True)
+    return (torch.cat([logit, logits], 1).logsumexp(1, keepdim=True) - logit).mean()

@@ -81,10 +81,10 @@ class NextItemNet(nn.Module):
             elif isinstance(module, nn.Linear):
                 nn.init.xavier_normal_(module.weight)
 
-    def items(self) -> Tensor:
-        """Give the item vectors that queries are compared with, [N, D]; of unit length with a temperature."""
-        weight = self.item.weight
-        return functional.normalize(weight, dim=1) if self.config.temperature else weight
+    def items(self, item_idx: Tensor | None = None) -> Tensor:
+        """Give the vectors of some items or of all, [.., D]: of unit length with a temperature."""
+        rows = self.item.weight if item_idx is None else self.item(item_idx)
+        return functional.normalize(rows, dim=-1) if self.config.temperature else rows
 
     def forward(self, item_idx: Tensor, gap_bucket: Tensor | None = None) -> Tensor:
         """Give a query after every token.
@@ -103,10 +103,7 @@ class NextItemNet(nn.Module):
         """
         s, temperature = item_idx.shape[1], self.config.temperature
         place = torch.arange(s, device=item_idx.device)
-        x = self.item(item_idx)
-        if temperature:
-            x = functional.normalize(x, dim=-1)
-        x = x * math.sqrt(self.config.dim) + self.position(place)
+        x = self.items(item_idx) * math.sqrt(self.config.dim) + self.position(place)
         if self.gap is not None:
             if gap_bucket is None:
                 raise ValueError("Got no gap_bucket, expected one: the model has time features.")

@@ -172,16 +172,21 @@ class NextItemTraining:
         return {name: value.numpy().copy() for name, value in self._average.items()}
 
     def _loss(self, query: Tensor, target_idx: Tensor) -> Tensor:
-        item, config = self.net.items(), self.config
+        config = self.config
         if config.loss == "full":
-            return full_softmax(query, item, target_idx)
+            return full_softmax(query, self.net.items(), target_idx)
         drawn = torch.from_numpy(self._rng.integers(self.n_items, size=config.negatives))
-        if not config.in_batch_negatives:
-            return sampled_softmax(query, item, target_idx, drawn)
-        others = self._rng.integers(len(target_idx), size=config.in_batch_negatives)
-        drawn = torch.cat([drawn, target_idx[torch.from_numpy(others)]])
-        expected = config.negatives / self.n_items + config.in_batch_negatives * self._chance[drawn]
-        return sampled_softmax(query, item, target_idx, drawn, expected.log())
+        log_expected = None
+        if config.in_batch_negatives:
+            others = self._rng.integers(len(target_idx), size=config.in_batch_negatives)
+            drawn = torch.cat([drawn, target_idx[torch.from_numpy(others)]])
+            by_target = config.in_batch_negatives * self._chance[drawn]
+            log_expected = (config.negatives / self.n_items + by_target).log()
+        # One look-up for both: each one costs a gradient as large as the whole table.
+        rows = self.net.items(torch.cat([target_idx, drawn]))
+        wanted, negative = rows[: len(target_idx)], rows[len(target_idx) :]
+        hit = target_idx[:, None] == drawn
+        return sampled_softmax(query, wanted, negative, hit, log_expected)
 
 
 def fit_next_item(
