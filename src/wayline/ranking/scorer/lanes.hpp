@@ -119,11 +119,10 @@ struct Float32 {
     return x * (vf)right + sum;
   }
 #if defined(LANES_HALVES)
-  LANES_INLINE vf_half multiply_add(vf_half sum, uint32_t left, vi_half right) {
-    float x;
-    std::memcpy(&x, &left, sizeof x);
-    return x * (vf_half)right + sum;
+  LANES_INLINE vf_half multiply_add(vf_half sum, vi left, vi_half right) {
+    return (vf_half)_mm512_castps512_ps256((__m512)left) * (vf_half)right + sum;
   }
+  LANES_INLINE vf multiply_add(vf sum, vi left, vi right) { return (vf)left * (vf)right + sum; }
 #endif
   // two rows of a right side (or of a left side whose rows are lanes); `out` is where row 0 goes
   LANES_INLINE void store_rows(uint32_t* out, ptrdiff_t ld, vf even, vf odd) {
@@ -145,8 +144,11 @@ struct Bfloat16 {
     return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)left),
                                 (__m512bh)(__m512i)right);
   }
-  LANES_INLINE vf_half multiply_add(vf_half sum, uint32_t left, vi_half right) {
-    return (vf_half)_mm256_dpbf16_ps((__m256)sum, (__m256bh)_mm256_set1_epi32((int)left),
+  LANES_INLINE vf multiply_add(vf sum, vi left, vi right) {
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(__m512i)left, (__m512bh)(__m512i)right);
+  }
+  LANES_INLINE vf_half multiply_add(vf_half sum, vi left, vi_half right) {
+    return (vf_half)_mm256_dpbf16_ps((__m256)sum, (__m256bh)_mm512_castsi512_si256((__m512i)left),
                                      (__m256bh)(__m256i)right);
   }
   LANES_INLINE void store_rows(uint32_t* out, ptrdiff_t, vf even, vf odd) {
@@ -184,7 +186,7 @@ struct Left {  // any order; the two above leave the compiler more registers
 // The left side must be readable up to the next multiple of ROWS; what lies there reaches `done` too.
 // With HALF only the first half of the last vector is multiplied, and the rest is 0.
 // A call of its own for each product: inlined into one long function, the sums no longer fit the registers.
-template <class Number, int V, bool HALF = false, class Left, class Done>
+template <class Number, int V, bool HALF = false, int ROWS = lanes::ROWS, class Left, class Done>
 __attribute__((noinline)) void multiply(int rows, int steps, Left left, const uint32_t* right,
                                         ptrdiff_t ld, const Done& done) {
 #if defined(LANES_HALVES)
@@ -209,17 +211,22 @@ __attribute__((noinline)) void multiply(int rows, int steps, Left left, const ui
       vi column[V];
 #pragma GCC unroll 8
       for (int v = 0; v < WHOLE; ++v) column[v] = *reinterpret_cast<const vi*>(b + v * W);
-#pragma GCC unroll 8
-      for (int r = 0; r < ROWS; ++r) {
-#pragma GCC unroll 8
-        for (int v = 0; v < WHOLE; ++v)
-          sums[r][v] = Number::multiply_add(sums[r][v], a[r * left.row], column[v]);
+
 #if defined(LANES_HALVES)
-        if constexpr (HALF)
-          half[r] = Number::multiply_add(half[r], a[r * left.row],
-                                         *reinterpret_cast<const vi_half*>(b + WHOLE * W));
-#endif
+      if constexpr (HALF) {
+        const vi_half end = *reinterpret_cast<const vi_half*>(b + WHOLE * W);
+        EACH_ROW(1) {
+          const vi word = (vi)_mm512_set1_epi32(a[r * left.row]);
+#pragma GCC unroll 8
+          for (int v = 0; v < WHOLE; ++v)
+            sums[r][v] = Number::multiply_add(sums[r][v], word, column[v]);
+          half[r] = Number::multiply_add(half[r], word, end);
+        }
+        continue;
       }
+#endif
+      EACH_ROW(1) EACH_VECTOR
+      sums[r][v] = Number::multiply_add(sums[r][v], a[r * left.row], column[v]);
     }
 #if defined(LANES_HALVES)
     if constexpr (HALF)
@@ -238,8 +245,9 @@ struct Block {
   static constexpr bool HALF = HALF_OF_IT;
 };
 
-// Calls `step(lane, Block)` for blocks that cover `used` lanes, each as wide as registers allow.
-template <class Step>
+// Calls `step(lane, Block)` for blocks that cover `used` lanes, each as wide as registers allow; without HALVES the
+// last is whole, which takes half as long to compile.
+template <bool HALVES = true, class Step>
 LANES_INLINE void each_block(int used, const Step& step) {
   const int vectors = (used + W - 1) / W;
   int v = 0;
@@ -254,7 +262,8 @@ LANES_INLINE void each_block(int used, const Step& step) {
   };
   for (; vectors - v > VECTORS; v += VECTORS) step(v * W, Block<VECTORS>{});
 #if defined(LANES_HALVES)
-  if (used - (vectors - 1) * W <= W / 2) return last(Block<0, true>{});
+  if constexpr (HALVES)
+    if (used - (vectors - 1) * W <= W / 2) return last(Block<0, true>{});
 #endif
   last(Block<0>{});
 }

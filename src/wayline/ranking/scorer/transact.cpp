@@ -15,7 +15,7 @@ using namespace lanes;
 
 extern "C" {
 
-// "Left": words [step][row padded to ROWS] of the kernel's number type, "left float": of floats.
+// "Left": words [step][row padded to STEP] of the kernel's number type, "left float": of floats.
 // "Right": floats [step][lane padded to W]. Biases are padded like the rows or lanes they belong to.
 struct WaylineLayer {
   const uint32_t *q, *k, *v, *o, *w1, *w2;  // left; o and k are null where one head lets v and q include them
@@ -48,18 +48,27 @@ struct WaylineRequest {
   int32_t tokens;      // S >= 1
   int32_t padded;      // S rounded up to W
   int32_t candidates;  // C
-  int32_t group;       // candidates a thread takes at once, 1..ROWS
+  int32_t group;       // candidates a thread takes at once, 1..GROUP
   const float* token;      // [d, padded], 0 where the candidate goes and beyond S
   const float* candidate;  // [C, D]
-  float* shared;           // room: [H, S padded to ROWS, padded]
-  uint32_t* value;         // room, 0 at first: [d + ROWS, padded / PAIR]
-  float* query;            // room: [d padded to ROWS, padded]
+  float* shared;           // room: [H, S padded to STEP, padded]
+  uint32_t* value;         // room, 0 at first: [d + STEP, padded / PAIR]
+  float* query;            // room: [d padded to STEP, padded]
   float* out;              // [C, out_width]
   int64_t* next;           // shared by all threads: the next candidate to take
 };
 }
 
 namespace {
+
+constexpr int GROUP = ROWS;  // candidates whose own vectors are multiplied at once
+constexpr int STEP = 12;  // left sides are padded to it: a multiple of every tile's height
+
+// Height of a tile: bf16 products are as quick in lower ones, which waste less past the last row.
+template <class Number>
+constexpr int tile() {
+  return Number::PAIR == 2 && ROWS == 6 ? 4 : ROWS;
+}
 
 // What one candidate needs, in one allocation that is zero at first.
 template <class Number>
@@ -83,9 +92,9 @@ struct Scratch {
         {words * sp, &x_in}, {words * sp, &x_out}, {words * sp, &key}, {rows * ldv, &value},
         {rows * LANE, &query}, {keys * LANE, &weight}, {rows * LANE, &mixed},
         {hidden_rows * LANE, &hidden}, {size_t(d + ROWS) * sp, &x}, {keys * LANE, &score},
-        {size_t(ROWS) * model.vector, &candidate}, {size_t(ROWS) * dp, &added},
-        {size_t(ROWS) * sp * model.heads, &bias}, {size_t(ROWS) * dp, &constant},
-        {size_t(ROWS) * dp, &largest}, {W, &none},
+        {size_t(GROUP) * model.vector, &candidate}, {size_t(GROUP) * dp, &added},
+        {size_t(GROUP) * sp * model.heads, &bias}, {size_t(GROUP) * dp, &constant},
+        {size_t(GROUP) * dp, &largest}, {W, &none},
     };
     size_t total = 0;
     for (const auto& part : parts) total += (part.first + 31) / 16 * 16;
@@ -152,16 +161,16 @@ LANES_INLINE void normalise(const float* x, ptrdiff_t ld, int d, vf (&sum)[V], v
 // Keys and values of every token: needed whole before any query is answered.
 template <class Number, class Block>
 void project(const WaylineLayer& layer, Scratch<Number>& t, int lane, Block) {
-  constexpr int P = Number::PAIR, V = Block::V;
-  const int d = t.d, rows = round_up(d, ROWS), steps = (d + P - 1) / P;
+  constexpr int P = Number::PAIR, V = Block::V, ROWS = tile<Number>();
+  const int d = t.d, rows = round_up(d, STEP), steps = (d + P - 1) / P;
   const uint32_t* x = t.x_in + lane;
-  multiply<Number, V, Block::HALF>(
+  multiply<Number, V, Block::HALF, ROWS>(
       d, steps, Columns{layer.v, rows}, x, t.sp, [&](int r0, auto& sums) {
         EACH_ROW(1) EACH_VECTOR
         Number::store_lanes(t.value + (r0 + r) * t.ldv, lane + v * W, sums[r][v]);
       });
   if (!layer.k) return;
-  multiply<Number, V, Block::HALF>(
+  multiply<Number, V, Block::HALF, ROWS>(
       d, steps, Columns{layer.k, rows}, x, t.sp, [&](int r0, auto& sums) {
         EACH_ROW(2) EACH_VECTOR
         Number::store_rows(t.key + (r0 + r) / P * t.sp + lane + v * W, t.sp, sums[r][v],
@@ -172,12 +181,12 @@ void project(const WaylineLayer& layer, Scratch<Number>& t, int lane, Block) {
 // One layer of a candidate's tokens in the lanes of a block; `member` is its place in the group.
 template <class Number, class Block>
 void encode(int depth, int member, Scratch<Number>& t, int lane, Block) {
-  constexpr int P = Number::PAIR, V = Block::V, LD = V * W;
+  constexpr int P = Number::PAIR, V = Block::V, LD = V * W, ROWS = tile<Number>();
   constexpr bool HALF = Block::HALF;
   const WaylineRequest& request = t.request;
   const WaylineModel& model = t.model;
   const WaylineLayer& layer = model.layer[depth];
-  const int d = t.d, s = t.s, rows = round_up(d, ROWS), steps = (d + P - 1) / P;
+  const int d = t.d, s = t.s, rows = round_up(d, STEP), steps = (d + P - 1) / P;
   const bool folded = !layer.o;
   float* x = t.x + lane;
   const ptrdiff_t ld = t.sp;
@@ -189,22 +198,25 @@ void encode(int depth, int member, Scratch<Number>& t, int lane, Block) {
   // adds a product's rows to the residual and keeps count for the LayerNorm
   const auto add_rows = [&](int r0, auto& sums, const float* residual, const float* add,
                             auto scale) {
+    vf total[V], squares[V];  // of their own: what is stored below might be sum[v] for all the compiler knows
+    EACH_VECTOR total[v] = sum[v], squares[v] = square[v];
     EACH_ROW(1) {
       if (r0 + r >= d) break;
       EACH_VECTOR {
         const ptrdiff_t at = (r0 + r) * ld + v * W;
         const vf y = scale(sums[r][v], v) + (load(residual + at) + add[r0 + r]);
         store(x + at, y);
-        sum[v] += y;
-        square[v] += y * y;
+        total[v] += y;
+        squares[v] += y * y;
       }
     }
+    EACH_VECTOR sum[v] = total[v], square[v] = squares[v];
   };
   const auto as_is = [](vf y, int) { return y; };
   const auto weighed = [&](vf y, int v) { return y * inverse[v]; };
 
   if (depth)
-    multiply<Number, V, HALF>(
+    multiply<Number, V, HALF, ROWS>(
         d, steps, Columns{layer.q, rows}, t.x_in + lane, t.sp, [&](int r0, auto& sums) {
           EACH_ROW(2) EACH_VECTOR
           Number::store_rows(t.query + (r0 + r) / P * LD + v * W, LD,
@@ -216,17 +228,17 @@ void encode(int depth, int member, Scratch<Number>& t, int lane, Block) {
   for (int h = 0; h < model.heads; ++h) {
     const int first = h * t.head;
     if (depth) {
-      multiply<Number, V, HALF>(
+      multiply<Number, V, HALF, ROWS>(
           s, (t.head + P - 1) / P, Columns{keys + first / P * t.sp, t.sp},
           t.query + first / P * LD, LD, [&](int r0, auto& sums) {
             EACH_ROW(1) EACH_VECTOR store(t.score + (r0 + r) * LD + v * W, sums[r][v]);
           });
       softmax<Number, V>(t.score, LD, nullptr, s, t.weight, inverse);
     } else {
-      softmax<Number, V>(request.shared + ptrdiff_t(h) * round_up(s, ROWS) * t.sp + lane, t.sp,
-                         t.bias + (ptrdiff_t(h) * ROWS + member) * t.sp, s, t.weight, inverse);
+      softmax<Number, V>(request.shared + ptrdiff_t(h) * round_up(s, STEP) * t.sp + lane, t.sp,
+                         t.bias + (ptrdiff_t(h) * GROUP + member) * t.sp, s, t.weight, inverse);
     }
-    multiply<Number, V, HALF>(
+    multiply<Number, V, HALF, ROWS>(
         t.head, (s + P - 1) / P, Rows{values + ptrdiff_t(first) * t.ldv, t.ldv}, t.weight, LD,
         [&](int r0, auto& sums) {
           if (folded) return add_rows(r0, sums, before, constant, weighed);
@@ -236,7 +248,7 @@ void encode(int depth, int member, Scratch<Number>& t, int lane, Block) {
         });
   }
   if (!folded)
-    multiply<Number, V, HALF>(
+    multiply<Number, V, HALF, ROWS>(
         d, steps, Columns{layer.o, rows}, t.mixed, LD,
         [&](int r0, auto& sums) { add_rows(r0, sums, before, constant, as_is); });
 
@@ -247,8 +259,8 @@ void encode(int depth, int member, Scratch<Number>& t, int lane, Block) {
                  Number::store_rows(t.query + f / P * LD + v * W, LD, even, odd);
                });
   const int hidden = model.hidden;
-  multiply<Number, V, HALF>(
-      hidden, steps, Columns{layer.w1, round_up(hidden, ROWS)}, t.query, LD,
+  multiply<Number, V, HALF, ROWS>(
+      hidden, steps, Columns{layer.w1, round_up(hidden, STEP)}, t.query, LD,
       [&](int r0, auto& sums) {
         EACH_ROW(2) EACH_VECTOR
         Number::store_rows(t.hidden + (r0 + r) / P * LD + v * W, LD,
@@ -256,7 +268,7 @@ void encode(int depth, int member, Scratch<Number>& t, int lane, Block) {
                            larger(sums[r + 1][v] + layer.b1[r0 + r + 1], vf{}));
       });
   for (int v = 0; v < V; ++v) sum[v] = square[v] = vf{};
-  multiply<Number, V, HALF>(
+  multiply<Number, V, HALF, ROWS>(
       d, (hidden + P - 1) / P, Columns{layer.w2, rows}, t.hidden, LD,
       [&](int r0, auto& sums) { add_rows(r0, sums, x, layer.b2, as_is); });
 
@@ -295,13 +307,13 @@ void encode(int depth, int member, Scratch<Number>& t, int lane, Block) {
                });
 }
 
-// floats: ROWS rows x `lanes` lanes of left * right + add, to out [ROWS][ld]
+// floats: GROUP rows of left * right + add, to out [GROUP][lanes_of_it]
 void multiply_group(const float* left, int left_ld, int steps, const float* right, int lanes_of_it,
                     const float* add, float* out) {
   const auto words = [](const float* p) { return reinterpret_cast<const uint32_t*>(p); };
-  each_block(lanes_of_it, [&](int lane, auto block) {
+  each_block<false>(lanes_of_it, [&](int lane, auto block) {
     constexpr int V = decltype(block)::V;
-    multiply<Float32, V>(ROWS, steps, Rows{words(left), left_ld}, words(right) + lane, lanes_of_it,
+    multiply<Float32, V>(GROUP, steps, Rows{words(left), left_ld}, words(right) + lane, lanes_of_it,
                          [&](int, auto& sums) {
                            EACH_ROW(1) EACH_VECTOR {
                              const int at = lane + v * W;
@@ -317,14 +329,14 @@ template <class Number>
 void begin_group(Scratch<Number>& t, int64_t first, int members) {
   const WaylineModel& model = t.model;
   const int n = model.vector;
-  std::memset(t.candidate, 0, size_t(ROWS) * n * 4);
+  std::memset(t.candidate, 0, size_t(GROUP) * n * 4);
   std::memcpy(t.candidate, t.request.candidate + first * n, size_t(members) * n * 4);
   multiply_group(t.candidate, n, n, model.candidate_add, t.dp, model.add_bias, t.constant);
   for (int h = 0; h < model.heads; ++h) {
     multiply_group(t.candidate, n, n, model.candidate_key + ptrdiff_t(h) * n * t.dp, t.dp, nullptr,
                    t.added);
     multiply_group(t.added, t.dp, t.d, t.request.token, t.sp, nullptr,
-                   t.bias + ptrdiff_t(h) * ROWS * t.sp);
+                   t.bias + ptrdiff_t(h) * GROUP * t.sp);
   }
 }
 
@@ -388,10 +400,10 @@ int score(const WaylineRequest& request) {
 template <class Number>
 void prepare(const WaylineRequest& request) {
   const WaylineModel& model = *request.model;
-  const int d = model.width, rows = round_up(d, ROWS), sp = request.padded;
-  const int keys = round_up(request.tokens, ROWS);
+  const int d = model.width, rows = round_up(d, STEP), sp = request.padded;
+  const int keys = round_up(request.tokens, STEP);
   const uint32_t* token = reinterpret_cast<const uint32_t*>(request.token);
-  each_block(sp, [&](int lane, auto block) {
+  each_block<false>(sp, [&](int lane, auto block) {
     constexpr int V = decltype(block)::V;
     multiply<Float32, V>(d, d, Columns{model.value, rows}, token + lane, sp,
                          [&](int r0, auto& sums) {
@@ -422,7 +434,8 @@ void prepare(const WaylineRequest& request) {
 
 extern "C" {
 int wayline_lanes() { return W; }
-int wayline_rows() { return ROWS; }
+int wayline_rows() { return STEP; }
+int wayline_group() { return GROUP; }
 int wayline_has_bfloat16() {
 #if defined(LANES_BFLOAT16)
   return 1;

@@ -75,6 +75,7 @@ class Kernel:
     run: Any
     lanes: int
     rows: int
+    group: int
     model: Any
     held: tuple[Any, ...]
 
@@ -110,7 +111,7 @@ class Kernel:
         query = torch.empty(_up(width, self.rows), padded)
         out = torch.empty(count, self.weights.out_dim)
         threads = min(threads, 1 + length * count // _QUICK)
-        group = max(1, min(self.rows, count // (4 * threads)))
+        group = max(1, min(self.group, count // (4 * threads)))
         place = ctypes.c_int64(0)
         request = _Request(
             ctypes.addressof(self.model), length, padded, count, group,
@@ -164,7 +165,7 @@ def make_kernel(weights: Weights, dtype: torch.dtype) -> Kernel | None:
     prepare.restype = None
     run = getattr(library, f"wayline_transact_score_{name}")
     run.restype = ctypes.c_int
-    lanes, rows = library.wayline_lanes(), library.wayline_rows()
+    lanes, rows, group = (getattr(library, f"wayline_{x}")() for x in ("lanes", "rows", "group"))
     layers = (_Layer * len(weights.layers))()
     held: list[Any] = [layers]
     for place, layer in zip(layers, weights.layers, strict=True):
@@ -181,7 +182,7 @@ def make_kernel(weights: Weights, dtype: torch.dtype) -> Kernel | None:
         layer=ctypes.addressof(layers),
     )
     _point(model, _model_parts(weights, lanes, rows), held)
-    return Kernel(weights, dtype, prepare, run, lanes, rows, model, tuple(held))
+    return Kernel(weights, dtype, prepare, run, lanes, rows, group, model, tuple(held))
 
 
 def _point(place: ctypes.Structure, parts: dict[str, Tensor | None], held: list[Any]) -> None:
