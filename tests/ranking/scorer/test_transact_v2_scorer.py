@@ -20,7 +20,7 @@ from wayline.ranking.selection import RequestTokens, TokenShares, token_columns
 from wayline.sequences.tokens import TOKEN, TokenSequences
 
 FLOAT32 = ("native-float32", "torch-float32", "module")
-BFLOAT16 = ("native-bfloat16", "torch-bfloat16")
+BFLOAT16 = ("native-bfloat16",)
 
 
 @pytest.fixture(autouse=True)

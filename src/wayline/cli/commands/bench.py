@@ -16,6 +16,7 @@ from wayline.errors import InputError
 
 GROUPS = {
     "ingest": ("ingest", "http_ingest"),  # one name, two ways in
+    "score-v2": ("score_v2",),
     "select": ("selection",),  # a script select.py would stand before Python's own module
 }
 

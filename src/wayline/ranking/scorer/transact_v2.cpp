@@ -32,11 +32,16 @@ struct WaylineV2Request {
   int32_t causal;
   const float* token;      // [N, 3 d]: a token's share of x, query and value
   const float* position;   // [T, 3 d]
-  const float* candidate;  // [C, 3 d]; its value is what attention adds to every row, o_bias of layer 0 with it
+  const float* vector;     // [C, d / 2]: the candidates
+  const float* candidate;  // [d / 2, 3 d]: share of a candidate's vector; its value is what attention adds to every row
+  const float* candidate_bias;  // [3 d]
   const int32_t* token_row;  // [C, T], -1: padding
   const WaylineLayer* layer;
-  float* largest;          // [C, d]: of the last layer's rows; 0 where there is no token
+  const float *pool, *pool_bias;  // [d, d] input by output, [d]
+  const float *gain, *shift;      // [d], or null: the output is not normalised
+  float* out;              // [C, d]
   int64_t* next;           // shared by all threads: the next candidate to take
+  float epsilon;
 };
 
 struct WaylineV2Tokens {
@@ -56,9 +61,6 @@ struct WaylineV2Tokens {
 
 namespace {
 
-#define EACH_VECTOR _Pragma("GCC unroll 8") for (int v = 0; v < V; ++v)
-#define EACH_ROW(step) _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r += step)
-
 // Everything one candidate needs, in one allocation that is zero at first.
 template <class Number>
 struct Scratch {
@@ -66,7 +68,7 @@ struct Scratch {
   int np, d, ldv, n = 0;
   char* memory = nullptr;
   uint32_t *key, *key_out, *value, *value_out, *query, *weight, *inner, *hidden;
-  float *x, *score;
+  float *x, *score, *candidate, *top;
   int32_t *slot, *row;
 
   explicit Scratch(const WaylineV2Request& r)
@@ -77,18 +79,19 @@ struct Scratch {
         size_t(words) * np, size_t(words) * np, size_t(rows) * ldv, size_t(rows) * ldv,
         size_t(words) * np, size_t(keys) * LANE, size_t(words) * LANE,
         size_t(r.hidden + 2 * ROWS) * LANE, size_t(rows) * np, size_t(keys) * LANE,
-        size_t(np), size_t(np),
+        size_t(np), size_t(np), size_t(3 * d), size_t(d),
     };
     uint32_t** place[] = {&key, &key_out, &value, &value_out, &query, &weight, &inner, &hidden,
                           reinterpret_cast<uint32_t**>(&x), reinterpret_cast<uint32_t**>(&score),
-                          reinterpret_cast<uint32_t**>(&slot), reinterpret_cast<uint32_t**>(&row)};
+                          reinterpret_cast<uint32_t**>(&slot), reinterpret_cast<uint32_t**>(&row),
+                          reinterpret_cast<uint32_t**>(&candidate), reinterpret_cast<uint32_t**>(&top)};
     size_t total = 0;
     for (size_t& words_of : size) total += words_of = (words_of + 31) / 16 * 16;
     if (posix_memalign(reinterpret_cast<void**>(&memory), 64, total * 4)) memory = nullptr;
     if (!memory) return;
     std::memset(memory, 0, total * 4);
     uint32_t* at = reinterpret_cast<uint32_t*>(memory);
-    for (int i = 0; i < 12; at += size[i], ++i) *place[i] = at;
+    for (int i = 0; i < 14; at += size[i], ++i) *place[i] = at;
   }
   ~Scratch() { std::free(memory); }
 };
@@ -137,12 +140,11 @@ LANES_INLINE void transpose(vf (&t)[W]) {
 
 // The first layer's input, key, query and value of W tokens, gathered and turned to lanes.
 template <class Number>
-void gather(Scratch<Number>& t, int c, int lane) {
+void gather(Scratch<Number>& t, int lane) {
   constexpr int P = Number::PAIR;
   const WaylineV2Request& request = t.request;
   const int d = t.d;
   const float *token[W], *position[W];
-  const float* candidate = request.candidate + ptrdiff_t(c) * 3 * d;
   for (int i = 0; i < W; ++i) {
     const int k = lane + i < t.n ? lane + i : t.n - 1;  // lanes past the last token repeat it: they stay finite
     token[i] = request.token + ptrdiff_t(t.row[k]) * 3 * d;
@@ -159,7 +161,7 @@ void gather(Scratch<Number>& t, int c, int lane) {
 #pragma GCC unroll 16
       for (int i = 0; i < W; ++i) rows[i] = load(token[i] + from) + load(position[i] + from);
       transpose(rows);
-      const float* add = candidate + from;
+      const float* add = t.candidate + from;
 #pragma GCC unroll 16
       for (int i = 0; i < W; i += 2) {
         const int f = f0 + i;
@@ -291,7 +293,7 @@ LANES_INLINE void normalise(const float* x, ptrdiff_t ld, int d, const vf (&sum)
 
 // One layer of the tokens in lanes [lane, lane + V * W), and the next layer's key, query and value of them.
 template <class Number, int V>
-void encode(int depth, int c, Scratch<Number>& t, int lane) {
+void encode(int depth, Scratch<Number>& t, int lane) {
   constexpr int P = Number::PAIR, LD = V * W;
   const WaylineV2Request& request = t.request;
   const WaylineLayer& layer = request.layer[depth];
@@ -318,7 +320,7 @@ void encode(int depth, int c, Scratch<Number>& t, int lane) {
   EACH_VECTOR inverse[v] = 1.0f / sum[v], sum[v] = square[v] = vf{};
 
   // 3. weighted values, the residual, and sums for the norm
-  const float* constant = depth ? layer.o_bias : request.candidate + ptrdiff_t(c) * 3 * d + 2 * d;
+  const float* constant = depth ? layer.o_bias : t.candidate + 2 * d;
   weigh<Number, V>(t, past, lane, [&](int r0, auto& sums) {
     EACH_ROW(1) if (r0 + r < d) EACH_VECTOR {
       float* at = x + (r0 + r) * ld + v * W;
@@ -374,7 +376,6 @@ void encode(int depth, int c, Scratch<Number>& t, int lane) {
   const int left = t.n - lane;  // lanes from here on are no tokens
   vi number;
   for (int i = 0; i < W; ++i) number[i] = i;
-  float* largest_of = request.largest + ptrdiff_t(c) * d;
   vf top_even = vf{}, top_odd = vf{};
   normalise<V>(x, ld, d, sum, square, layer.epsilon2, layer.gain2, layer.shift2, [&](int f, int v, vf even, vf odd) {
     const vi beyond = number >= left - v * W;
@@ -384,27 +385,38 @@ void encode(int depth, int c, Scratch<Number>& t, int lane) {
     top_odd = v ? larger(top_odd, odd) : odd;
     if (v + 1 < V) return;
     const float a = largest(top_even), b = largest(top_odd);
-    largest_of[f] = !lane || a > largest_of[f] ? a : largest_of[f];
-    largest_of[f + 1] = !lane || b > largest_of[f + 1] ? b : largest_of[f + 1];
+    t.top[f] = !lane || a > t.top[f] ? a : t.top[f];
+    t.top[f + 1] = !lane || b > t.top[f + 1] ? b : t.top[f + 1];
   });
 }
 
-template <class Number>
-void each_block(Scratch<Number>& t, int depth, int c) {
-  const int end = round_up(t.n, W);
-  int lane = 0;
-  for (; end - lane >= VECTORS * W; lane += VECTORS * W) encode<Number, VECTORS>(depth, c, t, lane);
-  switch ((end - lane) / W) {
-    case 3: if constexpr (VECTORS > 3) encode<Number, 3>(depth, c, t, lane); break;
-    case 2: if constexpr (VECTORS > 2) encode<Number, 2>(depth, c, t, lane); break;
-    case 1: encode<Number, 1>(depth, c, t, lane); break;
-  }
+// row + sum of x[i] * matrix[i], `rows` long and `width` wide, into out.
+void add_product(const float* row, const float* x, int rows, const float* matrix, int width, float* out) {
+  for (int f = 0; f < width; ++f) out[f] = row[f];
+  for (int i = 0; i < rows; ++i)
+    for (int f = 0; f < width; ++f) out[f] += x[i] * matrix[ptrdiff_t(i) * width + f];
+}
+
+// The pooled row of one candidate: a linear map of the largest values, and the output's norm.
+void pool(const WaylineV2Request& request, const float* top, bool nothing, float* out) {
+  const int d = request.width;
+  if (nothing)
+    std::memset(out, 0, d * sizeof(float));
+  else
+    add_product(request.pool_bias, top, d, request.pool, d, out);
+  if (!request.gain) return;
+  float mean = 0.0f, square = 0.0f;
+  for (int f = 0; f < d; ++f) mean += out[f] / d;
+  for (int f = 0; f < d; ++f) square += (out[f] - mean) * (out[f] - mean);
+  const float scale = 1.0f / __builtin_sqrtf(square / d + request.epsilon);
+  for (int f = 0; f < d; ++f) out[f] = (out[f] - mean) * scale * request.gain[f] + request.shift[f];
 }
 
 template <class Number>
 int score(const WaylineV2Request& request) {
   Scratch<Number> t(request);
   if (!t.memory) return 1;
+  const int d = request.width;
   for (;;) {
     const int64_t c = __atomic_fetch_add(request.next, int64_t(1), __ATOMIC_RELAXED);
     if (c >= request.candidates) return 0;
@@ -415,16 +427,15 @@ int score(const WaylineV2Request& request) {
       t.slot[t.n] = slot;
       t.row[t.n++] = row;
     }
-    if (!t.n) {
-      std::memset(request.largest + c * t.d, 0, t.d * sizeof(float));
-      continue;
-    }
-    for (int lane = 0; lane < t.n; lane += W) gather(t, int(c), lane);
-    for (int depth = 0; depth < request.layers; ++depth) {
-      each_block(t, depth, int(c));
+    if (t.n)
+      add_product(request.candidate_bias, request.vector + c * (d / 2), d / 2, request.candidate, 3 * d, t.candidate);
+    for (int lane = 0; lane < t.n; lane += W) gather(t, lane);
+    for (int depth = 0; depth < request.layers && t.n; ++depth) {
+      each_block<false>(t.n, [&](int lane, auto block) { encode<Number, decltype(block)::V>(depth, t, lane); });
       std::swap(t.key, t.key_out);
       std::swap(t.value, t.value_out);
     }
+    pool(request, t.top, !t.n, request.out + c * d);
   }
 }
 

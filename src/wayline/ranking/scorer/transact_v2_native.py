@@ -22,6 +22,7 @@ from wayline.sequences.select import Table
 
 SOURCE = "transact_v2.cpp"
 _SIXTEEN = 16  # the gather turns features to lanes so many at a time
+_QUICK = 2_000  # tokens: below, starting threads takes longer than they save
 
 
 class _Request(ctypes.Structure):
@@ -35,9 +36,11 @@ class _Request(ctypes.Structure):
         *(
             (name, ctypes.c_void_p)
             for name in (
-                "token", "position", "candidate", "token_row", "layer", "largest", "next",
+                "token", "position", "vector", "candidate", "candidate_bias", "token_row", "layer",
+                "pool", "pool_bias", "gain", "shift", "out", "next",
             )
         ),
+        ("epsilon", ctypes.c_float),
     )  # fmt: skip
 
 
@@ -61,8 +64,8 @@ class _Tokens(ctypes.Structure):
 class V2Kernel:
     """A compiled encoder with a module's weights; safe to call from several threads.
 
-    ``item`` to ``candidate_bias`` are the weights' shares, queries times log2(e). ``held`` are the tensors that
-    ``layers`` points into.
+    ``parts`` are the weights' shares, queries times log2(e), and the pooling, by the names of the structures' fields;
+    ``held`` are the tensors that ``layers`` points into.
     """
 
     run: Any
@@ -70,12 +73,8 @@ class V2Kernel:
     width: int
     hidden: int
     causal: bool
-    item: Tensor
-    action: Tensor
-    surface: Tensor
-    position: Tensor
-    candidate: Tensor
-    candidate_bias: Tensor
+    parts: dict[str, Tensor]
+    epsilon: float
     layers: Any
     held: tuple[Tensor, ...]
 
@@ -94,42 +93,44 @@ class V2Kernel:
         place = ctypes.c_int64(0)
         given = _Tokens(
             len(tokens), len(table), table.shape[1], *(_address(column) for column in columns),
-            self.item.data_ptr(), self.action.data_ptr(), self.surface.data_ptr(),
-            token.data_ptr(), ctypes.addressof(place),
+            *self._pointers("item", "action", "surface"), token.data_ptr(), ctypes.addressof(place),
         )  # fmt: skip
-        on_threads(lambda: _call(self.project, given), threads)
+        on_threads(lambda: _call(self.project, given), threads if len(tokens) > _QUICK else 1)
         return token
 
     def encode(
         self, token: Tensor, candidate_vector: Tensor, token_row: IndexMatrix, *, threads: int
     ) -> Tensor:
-        """The largest value of each feature over a candidate's tokens; zeros where there are none.
+        """All layers, the pooled row and its norm: what the module gives, ``[C, d]``.
 
         Parameters
         ----------
         token : float32, shape [N, 3 d]
             From :meth:`project_tokens`.
         candidate_vector : float32, shape [C, D]
+            Contiguous.
         token_row : int32 array, shape [C, T]
             Below N; -1 is padding.
         threads : int
-
-        Returns
-        -------
-        float32, shape [C, d]
         """
         count, places = token_row.shape
         row = np.ascontiguousarray(token_row, np.int32)
-        candidate = candidate_vector @ self.candidate + self.candidate_bias
-        largest = torch.empty(count, self.width)
+        out = torch.empty(count, self.width)
         place = ctypes.c_int64(0)
         given = _Request(
             places, self.width, self.hidden, len(self.layers), count, int(self.causal),
-            token.data_ptr(), self.position.data_ptr(), candidate.data_ptr(), _address(row),
-            ctypes.addressof(self.layers), largest.data_ptr(), ctypes.addressof(place),
+            token.data_ptr(), *self._pointers("position"), candidate_vector.data_ptr(),
+            *self._pointers("candidate", "candidate_bias"), _address(row),
+            ctypes.addressof(self.layers), *self._pointers("pool", "pool_bias", "gain", "shift"),
+            out.data_ptr(), ctypes.addressof(place), self.epsilon,
         )  # fmt: skip
         on_threads(lambda: _call(self.run, given), max(1, min(threads, count)))
-        return largest
+        return out
+
+    def _pointers(self, *names: str) -> list[int | None]:
+        """Addresses of parts; null where there is none."""
+        found = (self.parts.get(name) for name in names)
+        return [None if tensor is None else tensor.data_ptr() for tensor in found]
 
 
 def _address(array: npt.NDArray[Any]) -> int:
@@ -158,18 +159,25 @@ def make_v2_kernel(weights: V2Weights, dtype: torch.dtype) -> V2Kernel | None:
     width = weights.width
     scale = torch.ones(3 * width)
     scale[width : 2 * width] = LOG2_E  # the kernel's softmax is one of powers of two
+    parts = {
+        "item": weights.item * scale[width:],
+        **{
+            name: getattr(weights, name) * scale
+            for name in ("action", "surface", "position", "candidate", "candidate_bias")
+        },
+        "pool": weights.pooled[0].T,
+        "pool_bias": weights.pooled[1],
+    }
+    if weights.norm is not None:
+        parts["gain"], parts["shift"], _ = weights.norm
     return V2Kernel(
         run=run,
         project=project,
         width=width,
         hidden=len(weights.layers[0].up),
         causal=weights.causal,
-        item=(weights.item * scale[width:]).contiguous(),
-        action=weights.action * scale,
-        surface=weights.surface * scale,
-        position=weights.position * scale,
-        candidate=weights.candidate * scale,
-        candidate_bias=weights.candidate_bias * scale,
+        parts={name: tensor.contiguous() for name, tensor in parts.items()},
+        epsilon=0.0 if weights.norm is None else weights.norm[2],
         layers=layers,
         held=tuple(held),
     )

@@ -7,8 +7,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from wayline.ranking.modules.blocks import masked_max
-from wayline.ranking.scorer.transact_torch import _finish as finish
-from wayline.ranking.scorer.transact_torch import _product as product
 from wayline.ranking.scorer.transact_v2_weights import V2Weights
 from wayline.ranking.scorer.transact_weights import Layer
 
@@ -40,14 +38,8 @@ def token_shares(
     return share + item
 
 
-def encode_v2(
-    weights: V2Weights,
-    token: Tensor,
-    candidate: Tensor,
-    token_row: Tensor,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """Give the largest value of each feature over a candidate's tokens.
+def encode_v2(weights: V2Weights, token: Tensor, candidate: Tensor, token_row: Tensor) -> Tensor:
+    """Give what the module gives: all layers, the pooled row, its norm.
 
     Parameters
     ----------
@@ -57,58 +49,53 @@ def encode_v2(
         Shares of the candidates.
     token_row : int64, shape [C, T]
         Tokens of each candidate; -1 is padding.
-    dtype : torch.dtype
-        Of the matrix products; sums, softmax and LayerNorm are float32.
 
     Returns
     -------
-    float32, shape [C, d]; zeros where a candidate has no token
+    float32, shape [C, d]; zeros before the norm where a candidate has no token
     """
-    found = [
-        _encode_block(
-            weights,
-            token,
-            candidate[first : first + BLOCK],
-            token_row[first : first + BLOCK],
-            dtype,
-        )
-        for first in range(0, len(token_row), BLOCK)
-    ]
-    return torch.cat(found) if found else torch.zeros(0, weights.width)
+    blocks = zip(torch.split(candidate, BLOCK), torch.split(token_row, BLOCK), strict=True)
+    found = [_encode_block(weights, token, *block) for block in blocks]
+    nothing = (token_row < 0).all(dim=1)[:, None]
+    out = functional.linear(torch.cat(found), *weights.pooled).masked_fill_(nothing, 0.0)
+    return out if weights.norm is None else _norm(out, weights.norm)
 
 
-def _encode_block(
-    weights: V2Weights, token: Tensor, candidate: Tensor, row: Tensor, dtype: torch.dtype
-) -> Tensor:
+def _encode_block(weights: V2Weights, token: Tensor, candidate: Tensor, row: Tensor) -> Tensor:
+    """The largest value of each feature after all layers, for some candidates: ``[C, d]``."""
     width, length = weights.width, row.shape[1]
     seen = row >= 0
     own = token[row.clamp(min=0)] + weights.position[:length]  # [C, T, 3 d]
-    key = own[..., :width]
-    share = own + candidate[:, None]
-    query, value = share[..., width : 2 * width], own[..., 2 * width :]
+    x, query, _ = torch.split(own + candidate[:, None], width, dim=2)
+    key, _, value = torch.split(own, width, dim=2)
     hidden = ~seen[:, None, :]  # [C, 1, T]
     if weights.causal:
         hidden = hidden | torch.ones(length, length, dtype=torch.bool).triu(1)
-    hidden = hidden & ~torch.eye(
-        length, dtype=torch.bool
-    )  # a padded row sees itself: no softmax over nothing
+    # a padded row sees itself: a softmax over nothing is NaN
+    hidden = hidden & ~torch.eye(length, dtype=torch.bool)
 
     first = weights.layers[0]
-    x = share[..., :width] + _attend(query, key, value, hidden, dtype)
-    x = finish(first, x + candidate[:, None, 2 * width :], dtype)
+    x = x + _attend(query, key, value, hidden) + candidate[:, None, 2 * width :]
+    x = _finish(first, x)
     for layer in weights.layers[1:]:
-        query, value = _query(layer, x, dtype), product(x, layer.value.T, dtype)
-        mixed = _attend(query, x, value, hidden, dtype)
-        x = finish(layer, x + mixed + layer.out_bias, dtype)
+        query = functional.linear(x, layer.query, layer.query_bias)
+        value = functional.linear(x, layer.value)
+        x = _finish(layer, x + _attend(query, x, value, hidden) + layer.out_bias)
     return masked_max(x, seen)
 
 
-def _query(layer: Layer, x: Tensor, dtype: torch.dtype) -> Tensor:
-    return product(x, layer.query.T, dtype) + layer.query_bias
+def _attend(query: Tensor, key: Tensor, value: Tensor, hidden: Tensor) -> Tensor:
+    score = (query @ key.mT).masked_fill_(hidden, -torch.inf)
+    return torch.softmax(score, dim=2) @ value
 
 
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, hidden: Tensor, dtype: torch.dtype
-) -> Tensor:
-    score = product(query, key.mT, dtype).masked_fill_(hidden, -torch.inf)
-    return product(torch.softmax(score, dim=2), value, dtype)
+def _finish(layer: Layer, x: Tensor) -> Tensor:
+    """Norm, feed-forward, norm; ``x`` has the attention added."""
+    x = _norm(x, layer.norm1)
+    hidden = functional.relu(functional.linear(x, layer.up, layer.up_bias))
+    return _norm(x + functional.linear(hidden, layer.down, layer.down_bias), layer.norm2)
+
+
+def _norm(x: Tensor, norm: tuple[Tensor, Tensor, float]) -> Tensor:
+    gain, shift, epsilon = norm
+    return functional.layer_norm(x, gain.shape, gain, shift, epsilon)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from wayline.ranking.modules.transact_v2 import TransActV2
-from wayline.ranking.scorer.transact_weights import Layer
+from wayline.ranking.scorer.transact_weights import Layer, _keep, _norm
 from wayline.ranking.scorer.transact_weights import _layer as layer_weights
 
 
@@ -39,6 +39,8 @@ class V2Weights:
     position: Tensor  # [T, 3 d], with the query's bias
     candidate: Tensor  # [D, 3 d]: share of a candidate's vector
     candidate_bias: Tensor  # [3 d]: what attention adds to every row whatever the candidate
+    pooled: tuple[Tensor, Tensor]  # weight [d, d], bias [d]
+    norm: tuple[Tensor, Tensor, float] | None  # of the output: gain, shift, epsilon
     causal: bool
 
     @property
@@ -87,5 +89,7 @@ def gather_v2_weights(module: TransActV2) -> V2Weights:
         position=position,
         candidate=everything[dim:].float().contiguous(),
         candidate_bias=torch.cat([nothing, first.out_bias]),
+        pooled=(_keep(module.pooled.weight), _keep(module.pooled.bias)),
+        norm=_norm(module.norm) if isinstance(module.norm, nn.LayerNorm) else None,
         causal=config.causal,
     )
