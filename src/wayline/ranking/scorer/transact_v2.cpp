@@ -16,7 +16,7 @@ using namespace lanes;
 extern "C" {
 
 struct WaylineLayer {
-  // left sides [step][row padded to ROWS], words; biases padded the same. One head: k and o are null, multiplied
+  // left sides [step][row padded to STEP], words; biases padded the same. One head: k and o are null, multiplied
   // into q and v, which layer 0 does not read.
   const uint32_t *q, *k, *v, *o, *w1, *w2;
   const float *q_bias, *o_bias, *b1, *b2, *gain1, *shift1, *gain2, *shift2;
@@ -61,6 +61,14 @@ struct WaylineV2Tokens {
 
 namespace {
 
+constexpr int STEP = 12;  // left sides are padded to it: a multiple of every tile's height
+
+// Height of a tile: bf16 products are as quick in lower ones, which waste less past the last row.
+template <class Number>
+constexpr int tile() {
+  return Number::PAIR == 2 && ROWS == 6 ? 4 : ROWS;
+}
+
 // Everything one candidate needs, in one allocation that is zero at first.
 template <class Number>
 struct Scratch {
@@ -74,11 +82,11 @@ struct Scratch {
   explicit Scratch(const WaylineV2Request& r)
       : request(r), np(round_up(r.places, W) + W), d(r.width), ldv(np / Number::PAIR) {
     constexpr int LANE = VECTORS * W, P = Number::PAIR;
-    const int words = d / P + 2 * ROWS, rows = d + 2 * ROWS, keys = np + 2 * ROWS;
+    const int words = d / P + 2 * STEP, rows = d + 2 * STEP, keys = np + 2 * STEP;
     size_t size[] = {
         size_t(words) * np, size_t(words) * np, size_t(rows) * ldv, size_t(rows) * ldv,
         size_t(words) * np, size_t(keys) * LANE, size_t(words) * LANE,
-        size_t(r.hidden + 2 * ROWS) * LANE, size_t(rows) * np, size_t(keys) * LANE,
+        size_t(r.hidden + 2 * STEP) * LANE, size_t(rows) * np, size_t(keys) * LANE,
         size_t(np), size_t(np), size_t(3 * d), size_t(d),
     };
     uint32_t** place[] = {&key, &key_out, &value, &value_out, &query, &weight, &inner, &hidden,
@@ -183,11 +191,11 @@ void gather(Scratch<Number>& t, int lane) {
 template <class Number, int V, int FROM = 0>
 LANES_INLINE void diagonal(Scratch<Number>& t, int lane) {
   if constexpr (FROM < V) {
-    constexpr int LD = V * W, P = Number::PAIR;
+    constexpr int LD = V * W, P = Number::PAIR, ROWS = tile<Number>();
     float* score = t.score + (lane + FROM * W) * LD + FROM * W;
     vi number;
     for (int i = 0; i < W; ++i) number[i] = i;
-    multiply<Number, V - FROM>(
+    multiply<Number, V - FROM, false, ROWS>(
         W, t.d / P, Columns{t.key + lane + FROM * W, t.np}, t.query + lane + FROM * W, t.np,
         [&](int r0, auto& sums) {
           EACH_ROW(1) {
@@ -237,12 +245,25 @@ LANES_INLINE void softmax_diagonal(bool second, const float* score, int lane, ui
   }
 }
 
+// Softmax over the keys before a block and on its diagonal, into weights; gives 1 / sum of each query.
+template <class Number, int V>
+__attribute__((noinline)) void softmax(const float* score, int past, int lane, bool causal, uint32_t* weight,
+                                       vf (&inverse)[V]) {
+  vf sum[V], top[V];
+  EACH_VECTOR top[v] = spread(-3e38f), sum[v] = vf{};
+  find_top<V, 0>(score, 0, past, top);
+  if (causal) softmax_diagonal<Number, V>(false, score, lane, weight, top, sum);
+  exponentiate<Number, V, 0>(score, 0, past, weight, top, sum);
+  if (causal) softmax_diagonal<Number, V>(true, score, lane, weight, top, sum);
+  EACH_VECTOR inverse[v] = 1.0f / sum[v];
+}
+
 // sums += value * weight over W keys from `first` on, vectors FROM..V, then the next W with one vector less.
 template <class Number, int V, int FROM = 0>
 LANES_INLINE void weigh_diagonal(const uint32_t* value, ptrdiff_t ldv, const uint32_t* weight, int first,
-                                 vf (&sums)[ROWS][V]) {
+                                 vf (&sums)[tile<Number>()][V]) {
   if constexpr (FROM < V) {
-    constexpr int LD = V * W, P = Number::PAIR;
+    constexpr int LD = V * W, P = Number::PAIR, ROWS = tile<Number>();
     for (int k = first / P; k < (first + W) / P; ++k) {
       vi column[V];
 #pragma GCC unroll 8
@@ -258,7 +279,7 @@ LANES_INLINE void weigh_diagonal(const uint32_t* value, ptrdiff_t ldv, const uin
 // Weighted values of a block: like `multiply`, over the keys before it and then down its diagonal.
 template <class Number, int V, class Done>
 __attribute__((noinline)) void weigh(const Scratch<Number>& t, int past, int lane, const Done& done) {
-  constexpr int P = Number::PAIR, LD = V * W;
+  constexpr int P = Number::PAIR, LD = V * W, ROWS = tile<Number>();
   const ptrdiff_t ldv = t.ldv;
   const int steps = (past + P - 1) / P;
   for (int r0 = 0; r0 < t.d; r0 += ROWS) {
@@ -294,41 +315,45 @@ LANES_INLINE void normalise(const float* x, ptrdiff_t ld, int d, const vf (&sum)
 // One layer of the tokens in lanes [lane, lane + V * W), and the next layer's key, query and value of them.
 template <class Number, int V>
 void encode(int depth, Scratch<Number>& t, int lane) {
-  constexpr int P = Number::PAIR, LD = V * W;
+  constexpr int P = Number::PAIR, LD = V * W, ROWS = tile<Number>();
   const WaylineV2Request& request = t.request;
   const WaylineLayer& layer = request.layer[depth];
-  const int d = t.d, rows = round_up(d, ROWS), steps = d / P;
+  const int d = t.d, rows = round_up(d, STEP), steps = d / P;
   const ptrdiff_t ld = t.np;
   const bool causal = request.causal;
   const int past = causal ? lane : t.n;  // keys that every lane sees
   float* x = t.x + lane;
-  vf sum[V], square[V], top[V];
+  vf sum[V], square[V], inverse[V];
+
+  // adds a product's rows to the residual and keeps count for the norm
+  const auto add_rows = [&](int r0, auto& sums, const float* add, auto scale) {
+    vf total[V], squares[V];  // of their own: what is stored below might be sum[v] for all the compiler knows
+    EACH_VECTOR total[v] = sum[v], squares[v] = square[v];
+    EACH_ROW(1) {
+      if (r0 + r >= d) break;
+      EACH_VECTOR {
+        float* at = x + (r0 + r) * ld + v * W;
+        const vf y = scale(sums[r][v], v) + (load(at) + add[r0 + r]);
+        store(at, y);
+        total[v] += y;
+        squares[v] += y * y;
+      }
+    }
+    EACH_VECTOR sum[v] = total[v], square[v] = squares[v];
+  };
 
   // 1. scores of every key for the block's queries
-  multiply<Number, V>(past, steps, Columns{t.key, t.np}, t.query + lane, t.np, [&](int r0, auto& sums) {
+  multiply<Number, V, false, ROWS>(past, steps, Columns{t.key, t.np}, t.query + lane, t.np, [&](int r0, auto& sums) {
     EACH_ROW(1) EACH_VECTOR store(t.score + (r0 + r) * LD + v * W, sums[r][v]);
   });
   if (causal) diagonal<Number, V>(t, lane);
 
-  // 2. softmax down the keys
-  EACH_VECTOR top[v] = spread(-3e38f), sum[v] = vf{};
-  find_top<V, 0>(t.score, 0, past, top);
-  if (causal) softmax_diagonal<Number, V>(false, t.score, lane, t.weight, top, sum);
-  exponentiate<Number, V, 0>(t.score, 0, past, t.weight, top, sum);
-  if (causal) softmax_diagonal<Number, V>(true, t.score, lane, t.weight, top, sum);
-  vf inverse[V];
-  EACH_VECTOR inverse[v] = 1.0f / sum[v], sum[v] = square[v] = vf{};
-
-  // 3. weighted values, the residual, and sums for the norm
+  // 2. softmax down the keys, 3. weighted values, the residual, and sums for the norm
+  softmax<Number, V>(t.score, past, lane, causal, t.weight, inverse);
+  EACH_VECTOR sum[v] = square[v] = vf{};
   const float* constant = depth ? layer.o_bias : t.candidate + 2 * d;
   weigh<Number, V>(t, past, lane, [&](int r0, auto& sums) {
-    EACH_ROW(1) if (r0 + r < d) EACH_VECTOR {
-      float* at = x + (r0 + r) * ld + v * W;
-      const vf y = sums[r][v] * inverse[v] + (load(at) + constant[r0 + r]);
-      store(at, y);
-      sum[v] += y;
-      square[v] += y * y;
-    }
+    add_rows(r0, sums, constant, [&](vf y, int v) { return y * inverse[v]; });
   });
   normalise<V>(x, ld, d, sum, square, layer.epsilon1, layer.gain1, layer.shift1, [&](int f, int v, vf even, vf odd) {
     store(x + f * ld + v * W, even);
@@ -337,21 +362,15 @@ void encode(int depth, Scratch<Number>& t, int lane) {
   });
 
   // 4. the feed-forward part
-  const int hidden_rows = round_up(request.hidden, ROWS);
-  multiply<Number, V>(request.hidden, steps, Columns{layer.w1, hidden_rows}, t.inner, LD, [&](int r0, auto& sums) {
+  const int hidden_rows = round_up(request.hidden, STEP);
+  multiply<Number, V, false, ROWS>(request.hidden, steps, Columns{layer.w1, hidden_rows}, t.inner, LD, [&](int r0, auto& sums) {
     EACH_ROW(2) EACH_VECTOR Number::store_rows(t.hidden + (r0 + r) / P * LD + v * W, LD,
                                                larger(sums[r][v] + layer.b1[r0 + r], vf{}),
                                                larger(sums[r + 1][v] + layer.b1[r0 + r + 1], vf{}));
   });
   EACH_VECTOR sum[v] = square[v] = vf{};
-  multiply<Number, V>(d, (request.hidden + P - 1) / P, Columns{layer.w2, rows}, t.hidden, LD, [&](int r0, auto& sums) {
-    EACH_ROW(1) if (r0 + r < d) EACH_VECTOR {
-      float* at = x + (r0 + r) * ld + v * W;
-      const vf y = sums[r][v] + (load(at) + layer.b2[r0 + r]);
-      store(at, y);
-      sum[v] += y;
-      square[v] += y * y;
-    }
+  multiply<Number, V, false, ROWS>(d, (request.hidden + P - 1) / P, Columns{layer.w2, rows}, t.hidden, LD, [&](int r0, auto& sums) {
+    add_rows(r0, sums, layer.b2, [](vf y, int) { return y; });
   });
 
   // 5. what the next layer reads, or the largest value of each feature
@@ -363,12 +382,12 @@ void encode(int depth, Scratch<Number>& t, int lane) {
     });
     const WaylineLayer& after = request.layer[depth + 1];
     const uint32_t* input = t.key_out + lane;
-    multiply<Number, V>(d, steps, Columns{after.q, rows}, input, t.np, [&](int r0, auto& sums) {
+    multiply<Number, V, false, ROWS>(d, steps, Columns{after.q, rows}, input, t.np, [&](int r0, auto& sums) {
       EACH_ROW(2) EACH_VECTOR Number::store_rows(t.query + (r0 + r) / P * t.np + lane + v * W, t.np,
                                                  sums[r][v] + after.q_bias[r0 + r],
                                                  sums[r + 1][v] + after.q_bias[r0 + r + 1]);
     });
-    multiply<Number, V>(d, steps, Columns{after.v, rows}, input, t.np, [&](int r0, auto& sums) {
+    multiply<Number, V, false, ROWS>(d, steps, Columns{after.v, rows}, input, t.np, [&](int r0, auto& sums) {
       EACH_ROW(1) EACH_VECTOR Number::store_lanes(t.value_out + (r0 + r) * t.ldv, lane + v * W, sums[r][v]);
     });
     return;
@@ -477,7 +496,7 @@ void prepare(const WaylineV2Tokens& request, int64_t n, float* vector) {
 }  // namespace
 
 extern "C" {
-int wayline_v2_rows() { return ROWS; }
+int wayline_v2_rows() { return STEP; }
 int wayline_v2_has_bfloat16() {
 #if defined(LANES_BFLOAT16)
   return 1;
