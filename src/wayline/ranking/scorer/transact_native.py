@@ -43,7 +43,9 @@ _Model = _structure(
 )
 
 
-class _Layer(ctypes.Structure):
+class LayerStruct(ctypes.Structure):
+    """``WaylineLayer`` of transact.cpp and transact_v2.cpp."""
+
     _fields_ = (
         *((name, ctypes.c_void_p) for name in f"{_LEFT_SIDES} {_FLOATS}".split()),
         ("epsilon1", ctypes.c_float),
@@ -119,7 +121,7 @@ class Kernel:
             ctypes.addressof(place),
         )  # fmt: skip
         self.prepare(ctypes.byref(request))
-        _on_threads(lambda: self._run(request), threads)
+        on_threads(lambda: self._run(request), threads)
         return out
 
     def _run(self, request: _Request) -> None:
@@ -131,7 +133,7 @@ def _up(n: int, step: int) -> int:
     return -(-n // step) * step
 
 
-def _on_threads(work: Any, threads: int) -> None:
+def on_threads(work: Any, threads: int) -> None:
     """Run ``work`` on this thread and ``threads - 1`` others; they share its candidates."""
     failed: list[BaseException] = []
 
@@ -166,10 +168,10 @@ def make_kernel(weights: Weights, dtype: torch.dtype) -> Kernel | None:
     run = getattr(library, f"wayline_transact_score_{name}")
     run.restype = ctypes.c_int
     lanes, rows, group = (getattr(library, f"wayline_{x}")() for x in ("lanes", "rows", "group"))
-    layers = (_Layer * len(weights.layers))()
+    layers = (LayerStruct * len(weights.layers))()
     held: list[Any] = [layers]
     for place, layer in zip(layers, weights.layers, strict=True):
-        _fill(place, layer, rows, dtype, held)
+        fill_layer(place, layer, rows, dtype, held)
     model = _Model(
         width=weights.width,
         vector=weights.item_dim,
@@ -193,7 +195,9 @@ def _point(place: ctypes.Structure, parts: dict[str, Tensor | None], held: list[
             setattr(place, name, held[-1].data_ptr())
 
 
-def _fill(place: _Layer, layer: Layer, rows: int, dtype: torch.dtype, held: list[Any]) -> None:
+def fill_layer(
+    place: LayerStruct, layer: Layer, rows: int, dtype: torch.dtype, held: list[Any]
+) -> None:
     """Point a layer's structure at packed copies of its weights."""
     left = {
         "q": layer.query * LOG2_E, "k": layer.key, "v": layer.value, "o": layer.out,

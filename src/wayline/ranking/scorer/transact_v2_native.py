@@ -12,10 +12,7 @@ import torch
 from torch import Tensor
 
 from wayline.ranking.scorer import native
-from wayline.ranking.scorer.transact_native import LOG2_E
-from wayline.ranking.scorer.transact_native import _fill as fill_layer
-from wayline.ranking.scorer.transact_native import _Layer as LayerStruct
-from wayline.ranking.scorer.transact_native import _on_threads as on_threads
+from wayline.ranking.scorer.transact_native import LOG2_E, LayerStruct, fill_layer, on_threads
 from wayline.ranking.scorer.transact_v2_weights import V2Weights
 from wayline.ranking.selection import IndexMatrix, RequestTokens
 from wayline.sequences.select import Table

@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from wayline.ranking.modules.transact_v2 import TransActV2
-from wayline.ranking.scorer.transact_weights import Layer, _keep, _norm
-from wayline.ranking.scorer.transact_weights import _layer as layer_weights
+from wayline.ranking.scorer.transact_weights import Layer, copied, layer_weights, norm_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def gather_v2_weights(module: TransActV2) -> V2Weights:
         position=position,
         candidate=everything[dim:].float().contiguous(),
         candidate_bias=torch.cat([nothing, first.out_bias]),
-        pooled=(_keep(module.pooled.weight), _keep(module.pooled.bias)),
-        norm=_norm(module.norm) if isinstance(module.norm, nn.LayerNorm) else None,
+        pooled=(copied(module.pooled.weight), copied(module.pooled.bias)),
+        norm=norm_weights(module.norm) if isinstance(module.norm, nn.LayerNorm) else None,
         causal=config.causal,
     )

@@ -117,10 +117,10 @@ def gather_weights(module: TransAct) -> Weights:
         product=product.float(),
         product_bias=product_bias.float(),
         candidate=candidate.float(),
-        layers=tuple(_layer(layer) for layer in layers),
+        layers=tuple(layer_weights(layer) for layer in layers),
         first_k=module.config.first_k,
-        pooled=None if pooled is None else (_keep(pooled.weight), _keep(pooled.bias)),
-        norm=_norm(module.norm) if isinstance(module.norm, nn.LayerNorm) else None,
+        pooled=None if pooled is None else (copied(pooled.weight), copied(pooled.bias)),
+        norm=norm_weights(module.norm) if isinstance(module.norm, nn.LayerNorm) else None,
     )
 
 
@@ -146,7 +146,8 @@ def _products(layer: nn.TransformerEncoderLayer) -> tuple[Tensor, Tensor]:
     return product, bias[..., 0]
 
 
-def _layer(layer: nn.TransformerEncoderLayer) -> Layer:
+def layer_weights(layer: nn.TransformerEncoderLayer) -> Layer:
+    """Give one post-norm encoder layer's weights, with what can be multiplied out multiplied out in float64."""
     (wq, wk, wv), (bq, _, bv) = _projections(layer)
     out, out_bias = (
         p.detach().double()
@@ -162,27 +163,29 @@ def _layer(layer: nn.TransformerEncoderLayer) -> Layer:
         query, query_bias, value = scale * wq, scale * bq, wv
 
     return Layer(
-        query=_keep(query),
-        query_bias=_keep(query_bias),
-        key=None if key is None else _keep(key),
-        value=_keep(value),
-        out=None if mix is None else _keep(mix),
-        out_bias=_keep(out @ bv + out_bias),
-        up=_keep(layer.linear1.weight),
-        up_bias=_keep(layer.linear1.bias),
-        down=_keep(layer.linear2.weight),
-        down_bias=_keep(layer.linear2.bias),
-        norm1=_norm(layer.norm1),
-        norm2=_norm(layer.norm2),
+        query=copied(query),
+        query_bias=copied(query_bias),
+        key=None if key is None else copied(key),
+        value=copied(value),
+        out=None if mix is None else copied(mix),
+        out_bias=copied(out @ bv + out_bias),
+        up=copied(layer.linear1.weight),
+        up_bias=copied(layer.linear1.bias),
+        down=copied(layer.linear2.weight),
+        down_bias=copied(layer.linear2.bias),
+        norm1=norm_weights(layer.norm1),
+        norm2=norm_weights(layer.norm2),
     )
 
 
-def _keep(tensor: Tensor) -> Tensor:
+def copied(tensor: Tensor) -> Tensor:
+    """A float32 copy that later training does not change."""
     return tensor.detach().float().clone().contiguous()
 
 
-def _norm(module: nn.LayerNorm) -> tuple[Tensor, Tensor, float]:
-    return _keep(module.weight), _keep(module.bias), module.eps
+def norm_weights(module: nn.LayerNorm) -> tuple[Tensor, Tensor, float]:
+    """Gain, shift and epsilon of a LayerNorm."""
+    return copied(module.weight), copied(module.bias), module.eps
 
 
 def begin_request(weights: Weights, tokens: Tensor, candidate_vector: Tensor) -> Request:
