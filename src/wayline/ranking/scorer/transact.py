@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 DataType = Literal["auto", "float32", "bfloat16"]
 PATHS = ("native-bfloat16", "native-float32", "torch-bfloat16", "torch-float32", "module")
 _TRIAL_TOKENS, _TRIAL_CANDIDATES, _TRIAL_TURNS = 32, 32, 3
-_MOST_APART = {torch.float32: 1e-3, torch.bfloat16: 0.3}  # a path farther off than that is broken
+# a path farther off than that, relative to the largest output, is broken
+_MOST_APART = {torch.float32: 1e-3, torch.bfloat16: 0.3}
 _MODULE_BLOCK = 100  # candidates the module gets at once, to bound its memory
 
 
@@ -232,11 +233,8 @@ class TransActScorer:
             return path
         if self._weights is None:
             return "module"
-        wanted = ("float32", "bfloat16") if dtype == "auto" else (dtype,)
-        usable = [p for p in PATHS if p.endswith(wanted) and self._prepare(p)]
-        if len(usable) == 1:
-            return usable[0]
-        return self._measure(usable)
+        wanted = {"auto": PATHS, "float32": ("float32", "module"), "bfloat16": ("bfloat16",)}[dtype]
+        return self._measure([p for p in PATHS if p.endswith(wanted) and self._prepare(p)])
 
     def _prepare(self, path: str) -> bool:
         """Whether a path can be had; loads its kernel."""
@@ -253,16 +251,17 @@ class TransActScorer:
         return True
 
     def _measure(self, paths: list[str]) -> str:
-        """Try paths on one made-up request; the quickest that gives torch's float32 numbers."""
+        """Try paths on one made-up request; the quickest that gives the module's numbers."""
         trial = _trial(self.config.item_dim, self.config.n_actions)
-        expected = self._score("torch-float32", *trial)
+        expected = self._score("module", *trial)
+        size = max(1.0, float(expected.abs().max()))
         for path in paths:
-            apart = float((self._score(path, *trial) - expected).abs().max())
+            apart = float((self._score(path, *trial) - expected).abs().max()) / size
             if not apart <= _MOST_APART[torch.bfloat16 if "bf" in path else torch.float32]:
                 log.warning("Scorer path %s is off by %.2g and not used.", path, apart)
                 continue
             self.measured_ms[path] = _fastest_ms(partial(self._score, path, *trial))
-        return min(self.measured_ms, key=self.measured_ms.__getitem__)
+        return min(self.measured_ms, key=self.measured_ms.__getitem__, default="module")
 
 
 def _trial(item_dim: int, n_actions: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
