@@ -236,7 +236,7 @@ def select_tokens(
     first = [parts.lifelong[0], *parts.recent, parts.realtime[0], parts.impression[0]]
     lifelong, realtime, impression = found
     at, places = np.array(first, np.int64), np.array(shares.places, np.int64)
-    arrange(lifelong, realtime, impression, at, places, token_row)
+    arrange(lifelong, realtime, impression, at, parts.impression[1], places, token_row)
     return token_row
 
 
