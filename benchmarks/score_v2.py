@@ -26,7 +26,8 @@ import torch
 from selection import SLACKBUILDS, history, real_history
 from wayline.ranking.modules.transact_v2 import TransActV2, TransActV2Config
 from wayline.ranking.scorer.transact_v2 import STAGES, TransActV2Scorer
-from wayline.ranking.selection import RequestTokens, TokenShares, unit_vectors
+from wayline.ranking.selection import RequestTokens, TokenShares
+from wayline.ranking.token_columns import unit_vectors
 
 CANDIDATES, IMPRESSIONS = 500, 100
 LENGTHS = (100, 1_000, 4_000, 16_000)

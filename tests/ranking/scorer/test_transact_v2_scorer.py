@@ -16,7 +16,8 @@ from wayline.errors import ConfigError, DimensionMismatchError, InputError
 from wayline.ranking.modules.transact_v2 import TransActV2, TransActV2Config
 from wayline.ranking.scorer import native
 from wayline.ranking.scorer.transact_v2 import PATHS, STAGES, TransActV2Scorer
-from wayline.ranking.selection import RequestTokens, TokenShares, token_columns
+from wayline.ranking.selection import RequestTokens, TokenShares
+from wayline.ranking.token_columns import token_columns
 from wayline.sequences.tokens import TOKEN, TokenSequences
 
 FLOAT32 = ("native-float32", "torch-float32", "module")

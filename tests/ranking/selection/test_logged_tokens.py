@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from wayline.errors import InputError
 from wayline.ranking.logged_tokens import pack_selected, unpack_selected
-from wayline.ranking.selection import RequestTokens, select_tokens, token_columns
+from wayline.ranking.selection import RequestTokens, select_tokens
+from wayline.ranking.token_columns import token_columns
 
 
 def lively(

@@ -16,8 +16,8 @@ from wayline.ranking.selection import (
     request_tokens,
     select_tokens,
     select_tokens_reference,
-    token_columns,
 )
+from wayline.ranking.token_columns import token_columns
 from wayline.sequences.tokens import TOKEN, Tokens, TokenSequences
 
 SMALL = TokenShares(lifelong=4, recent=3, realtime=2, impression=2)

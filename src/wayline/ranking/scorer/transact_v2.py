@@ -24,9 +24,8 @@ from wayline.ranking.selection import (
     TokenShares,
     request_tokens,
     select_tokens,
-    token_columns,
-    unit_vectors,
 )
+from wayline.ranking.token_columns import token_columns, unit_vectors
 from wayline.schema import FloatMatrix
 from wayline.sequences.select import Table
 from wayline.sequences.tokens import TokenSequences
