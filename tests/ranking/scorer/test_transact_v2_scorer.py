@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wayline.embeddings.linear import quantise, unit_rows
 from wayline.errors import ConfigError, DimensionMismatchError, InputError
+from wayline.ranking.logged_tokens import pack_selected, unpack_selected
 from wayline.ranking.modules.transact_v2 import TransActV2, TransActV2Config
 from wayline.ranking.scorer import native
 from wayline.ranking.scorer.transact_v2 import PATHS, STAGES, TransActV2Scorer
@@ -205,6 +206,19 @@ def test_what_comes_after_the_request_changes_nothing() -> None:
     torch.testing.assert_close(
         scorer.score(tokens, table, np.arange(5), until_ts_ms=49), found, rtol=0, atol=0
     )
+
+
+@pytest.mark.parametrize("path", FLOAT32)
+def test_logged_tokens_give_the_score_that_was_served(path: str) -> None:
+    module = make_module()
+    scorer = scorer_or_skip(module, path, threads=1)
+    tokens, table = make_tokens(1_500, shown=80)
+    token_row = scorer.select(tokens, table, np.arange(100))
+    served = scorer.encode(tokens, table, np.arange(100), token_row)
+    shown = np.array([70, 3, 41, 8])
+    logged = unpack_selected(pack_selected(tokens, token_row[shown]))
+    offline = scorer.encode(logged.tokens, table, shown, logged.token_row)
+    torch.testing.assert_close(offline, served[shown], rtol=0, atol=1e-5)
 
 
 def test_sequences_of_the_store_and_vectors_are_taken_too() -> None:
