@@ -34,6 +34,7 @@ SMALL = NextItemConfig(
     learning_rate=1e-2,
     batch_users=16,
     average=0.9,
+    time_features=False,
 )
 
 

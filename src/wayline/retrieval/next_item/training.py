@@ -21,6 +21,8 @@ from wayline.retrieval.next_item.validation import Held, hit_and_gain, target_ra
 from wayline.schema import FloatMatrix, IntVector
 
 WARM_UP = 100  # steps until the full learning rate: chosen, not published
+STEPS_AN_EPOCH = 50  # at least, while a batch keeps LEAST_BATCH windows: chosen, not published
+LEAST_BATCH = 8
 CLIP = 5.0  # largest gradient norm: chosen, not published
 
 
@@ -70,6 +72,8 @@ class NextItemTraining:
         most = min(config.validation_users, max(int(config.validation_share * len(people)), 1))
         users = np.sort(self._rng.permutation(people)[:most])
         self._held, self._train = Held.last_of(sequences, users), sequences.without_last(users)
+        windows = int(np.ceil(np.diff(self._train.begin) / config.max_len).sum())
+        self._batch = min(config.batch_users, max(windows // STEPS_AN_EPOCH, LEAST_BATCH))
         self.known = np.bincount(self._train.item_idx, minlength=n_items) > 0
         self._chance = torch.from_numpy(
             np.bincount(self._train.item_idx, minlength=n_items).astype(np.float32)
@@ -108,7 +112,7 @@ class NextItemTraining:
         """
         self.net.train()
         losses = []
-        for batch in batches(self._train, self.config.max_len, self.config.batch_users, self._rng):
+        for batch in batches(self._train, self.config.max_len, self._batch, self._rng):
             losses.append(self._train_on(batch))
             if time.perf_counter() >= deadline_s:
                 break
