@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from wayline.ranking.modules.ranker import Ranker, RankerConfig
     from wayline.ranking.modules.transact import TransAct, TransActConfig
     from wayline.ranking.modules.transact_v2 import TransActV2, TransActV2Config
+    from wayline.ranking.scorer.transact import TransActScorer
+    from wayline.ranking.scorer.transact_v2 import TransActV2Scorer
 
 __all__ = [
     "ENCODERS",
@@ -27,8 +29,10 @@ __all__ = [
     "RankerConfig",
     "TransAct",
     "TransActConfig",
+    "TransActScorer",
     "TransActV2",
     "TransActV2Config",
+    "TransActV2Scorer",
 ]
 _HOME = {
     "ENCODERS": "modules.encoders",
@@ -39,8 +43,10 @@ _HOME = {
     "RankerConfig": "modules.ranker",
     "TransAct": "modules.transact",
     "TransActConfig": "modules.transact",
+    "TransActScorer": "scorer.transact",
     "TransActV2": "modules.transact_v2",
     "TransActV2Config": "modules.transact_v2",
+    "TransActV2Scorer": "scorer.transact_v2",
 }
 
 

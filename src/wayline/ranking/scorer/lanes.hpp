@@ -32,12 +32,17 @@ constexpr int W = 8, ROWS = 6, VECTORS = 2;
 constexpr int W = 4, ROWS = 4, VECTORS = 2;
 #endif
 
-typedef float vf __attribute__((vector_size(4 * W), aligned(4), may_alias));
-typedef int32_t vi __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef float vf __attribute__((vector_size(4 * W)));
+typedef int32_t vi __attribute__((vector_size(4 * W)));
+// As they stand in memory, at any float. Only for loads and stores: a template that deduces such a type forgets what
+// is said here about its alignment.
+typedef float vf_at __attribute__((vector_size(4 * W), aligned(4), may_alias));
+typedef int32_t vi_at __attribute__((vector_size(4 * W), aligned(4), may_alias));
 #if defined(__AVX512F__)
 #define LANES_HALVES 1  // half a vector costs half: worth it for the last tokens
-typedef float vf_half __attribute__((vector_size(2 * W), aligned(4), may_alias));
-typedef int32_t vi_half __attribute__((vector_size(2 * W), aligned(4), may_alias));
+typedef float vf_half __attribute__((vector_size(2 * W)));
+typedef int32_t vi_half __attribute__((vector_size(2 * W)));
+typedef int32_t vi_half_at __attribute__((vector_size(2 * W), aligned(4), may_alias));
 #endif
 
 // loops over a tile, written out by the compiler
@@ -46,8 +51,9 @@ typedef int32_t vi_half __attribute__((vector_size(2 * W), aligned(4), may_alias
 
 #define LANES_INLINE static inline __attribute__((always_inline))
 
-LANES_INLINE vf load(const float* p) { return *reinterpret_cast<const vf*>(p); }
-LANES_INLINE void store(float* p, vf x) { *reinterpret_cast<vf*>(p) = x; }
+LANES_INLINE vf load(const float* p) { return *reinterpret_cast<const vf_at*>(p); }
+LANES_INLINE vi load(const uint32_t* p) { return *reinterpret_cast<const vi_at*>(p); }
+LANES_INLINE void store(float* p, vf x) { *reinterpret_cast<vf_at*>(p) = x; }
 LANES_INLINE vf spread(float x) { return x - vf{}; }
 constexpr int round_up(int n, int step) { return (n + step - 1) / step * step; }
 
@@ -210,11 +216,11 @@ __attribute__((noinline)) void multiply(int rows, int steps, Left left, const ui
     for (int k = 0; k < steps; ++k, a += left.step, b += ld) {
       vi column[V];
 #pragma GCC unroll 8
-      for (int v = 0; v < WHOLE; ++v) column[v] = *reinterpret_cast<const vi*>(b + v * W);
+      for (int v = 0; v < WHOLE; ++v) column[v] = load(b + v * W);
 
 #if defined(LANES_HALVES)
       if constexpr (HALF) {
-        const vi_half end = *reinterpret_cast<const vi_half*>(b + WHOLE * W);
+        const vi_half end = *reinterpret_cast<const vi_half_at*>(b + WHOLE * W);
         EACH_ROW(1) {
           const vi word = (vi)_mm512_set1_epi32(a[r * left.row]);
 #pragma GCC unroll 8

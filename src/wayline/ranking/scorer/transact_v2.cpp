@@ -93,7 +93,7 @@ LANES_INLINE void weigh_diagonal(const uint32_t* value, ptrdiff_t ldv, const uin
     for (int k = first / P; k < (first + W) / P; ++k) {
       vi column[V];
 #pragma GCC unroll 8
-      for (int v = FROM; v < V; ++v) column[v] = *reinterpret_cast<const vi*>(weight + k * LD + v * W);
+      for (int v = FROM; v < V; ++v) column[v] = load(weight + k * LD + v * W);
       EACH_ROW(1)
 #pragma GCC unroll 8
       for (int v = FROM; v < V; ++v) sums[r][v] = Number::multiply_add(sums[r][v], value[r * ldv + k], column[v]);
@@ -114,7 +114,7 @@ __attribute__((noinline)) void weigh(const Scratch<Number>& t, int past, int lan
     const uint32_t *value = t.value + r0 * ldv, *weight = t.weight;
     for (int k = 0; k < steps; ++k, weight += LD) {
       vi column[V];
-      EACH_VECTOR column[v] = *reinterpret_cast<const vi*>(weight + v * W);
+      EACH_VECTOR column[v] = load(weight + v * W);
       EACH_ROW(1) EACH_VECTOR sums[r][v] = Number::multiply_add(sums[r][v], value[r * ldv + k], column[v]);
     }
     if (t.request.causal) weigh_diagonal<Number, V>(value, ldv, t.weight, lane, sums);
