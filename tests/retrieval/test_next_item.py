@@ -316,6 +316,19 @@ def test_a_budget_ends_a_fit_and_still_gives_a_model() -> None:
     assert len(model.top(np.array([1]), 3)) == 3
 
 
+def test_held_out_items_are_learned_in_the_end() -> None:
+    user, item, ts = _circle(300)
+    newest = np.r_[user[1:] != user[:-1], True]
+    item = np.where(newest, N, item)  # everybody's newest item is one that nobody had before
+    config = replace(SMALL, validation_share=1.0, max_epochs=3)
+    fit = NextItemTraining(Sequences.of(user, item, ts), N + 1, config)
+    while not fit.finished:
+        fit.run_epoch()
+    history = np.arange(11)
+    assert N not in fit.best().top(history, N + 1)
+    assert N in fit.refit().top(history, 10)
+
+
 def test_given_vectors_are_where_items_begin() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(N, 40)).astype(np.float32)

@@ -42,6 +42,8 @@ class NextItemConfig:
     max_epochs : int
     patience : int
         Epochs without a better validation NDCG@10 after which fitting ends.
+    refit_epochs : int
+        Epochs in which the best model then learns the held-out items as well. They are the newest ones, so it matters.
     validation_users : int
         People whose newest item is held out to choose the epoch; never more than ``validation_share`` of all.
     validation_share : float
@@ -63,6 +65,7 @@ class NextItemConfig:
     batch_users: int = 128
     max_epochs: int = 200
     patience: int = 10
+    refit_epochs: int = 4
     validation_users: int = 2000
     validation_share: float = 0.1
 

@@ -23,6 +23,7 @@ from wayline.schema import FloatMatrix, IntVector
 WARM_UP = 100  # steps until the full learning rate: chosen, not published
 STEPS_AN_EPOCH = 50  # at least, while a batch keeps LEAST_BATCH windows: chosen, not published
 LEAST_BATCH = 8
+REFIT_SHARE = 0.2  # of a budget
 CLIP = 5.0  # largest gradient norm: chosen, not published
 
 
@@ -71,6 +72,7 @@ class NextItemTraining:
             )
         most = min(config.validation_users, max(int(config.validation_share * len(people)), 1))
         users = np.sort(self._rng.permutation(people)[:most])
+        self._whole = sequences
         self._held, self._train = Held.last_of(sequences, users), sequences.without_last(users)
         windows = int(np.ceil(np.diff(self._train.begin) / config.max_len).sum())
         self._batch = min(config.batch_users, max(windows // STEPS_AN_EPOCH, LEAST_BATCH))
@@ -82,17 +84,7 @@ class NextItemTraining:
         self.net = NextItemNet(n_items, config)
         if item_vectors is not None:
             self.net.start_from(item_vectors)
-        decayed = [p for p in self.net.parameters() if p.dim() > 1]
-        others = [p for p in self.net.parameters() if p.dim() == 1]
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": config.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
-            betas=(0.9, 0.98),
-            fused=True,  # the plain one takes a third of the whole time
-        )
+        self._optimizer = self._fresh_optimizer()
         self._average = {name: p.detach().clone() for name, p in self.net.named_parameters()}
         self.epoch, self._step, self._since_best = 0, 0, 0
         self._best_ndcg, self._best = -1.0, self._averaged()
@@ -110,12 +102,7 @@ class NextItemTraining:
         tuple of float
             Mean loss, validation HR@10, validation NDCG@10.
         """
-        self.net.train()
-        losses = []
-        for batch in batches(self._train, self.config.max_len, self._batch, self._rng):
-            losses.append(self._train_on(batch))
-            if time.perf_counter() >= deadline_s:
-                break
+        losses = self._pass_over(self._train, deadline_s)
         self.epoch += 1
         current = self._averaged()
         hit, gain = hit_and_gain(
@@ -129,6 +116,34 @@ class NextItemTraining:
     def best(self) -> NextItemModel:
         """Give the model of the best epoch so far."""
         return NextItemModel(self._best, self.known, self.config)
+
+    def refit(self, deadline_s: float = float("inf")) -> NextItemModel:
+        """Let the best model learn the held-out items as well, ``refit_epochs`` long; ends the fit.
+
+        Nothing is left to validate with, so the number of epochs is fixed beforehand.
+        """
+        self.known = np.bincount(self._whole.item_idx, minlength=self.n_items) > 0
+        self.net.load_state_dict({n: torch.from_numpy(w.copy()) for n, w in self._best.items()})
+        self._average = {name: p.detach().clone() for name, p in self.net.named_parameters()}
+        self._optimizer, self._step = self._fresh_optimizer(), 0
+        for _ in range(self.config.refit_epochs):
+            if time.perf_counter() < deadline_s:
+                self._pass_over(self._whole, deadline_s)
+        self._best = self._averaged()
+        return self.best()
+
+    def _fresh_optimizer(self) -> torch.optim.Optimizer:
+        decayed = [p for p in self.net.parameters() if p.dim() > 1]
+        others = [p for p in self.net.parameters() if p.dim() == 1]
+        return torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": self.config.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=self.config.learning_rate,
+            betas=(0.9, 0.98),
+            fused=True,  # the plain one takes a third of the whole time
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Give everything that another process needs to go on as this one would; tensors, arrays and plain values."""
@@ -152,6 +167,15 @@ class NextItemTraining:
         self.epoch, self._step, self._since_best = state["counts"]
         self._rng.bit_generator.state = state["numpy_rng"]
         torch.set_rng_state(state["torch_rng"])
+
+    def _pass_over(self, sequences: Sequences, deadline_s: float) -> list[float]:
+        self.net.train()
+        losses = []
+        for batch in batches(sequences, self.config.max_len, self._batch, self._rng):
+            losses.append(self._train_on(batch))
+            if time.perf_counter() >= deadline_s:
+                break
+        return losses
 
     def _train_on(self, batch: Batch) -> float:
         self._step += 1
@@ -208,7 +232,7 @@ def fit_next_item(
     """Learn what people want next from what they wanted, in the order they wanted it.
 
     Repeats count once, at their first time: the model is for finding what is new to a person. The newest item of some
-    people is held out and chooses the epoch; the model given is that of the best one.
+    people is held out and chooses the epoch; the best model then learns these items too.
 
     Parameters
     ----------
@@ -222,7 +246,8 @@ def fit_next_item(
     seed : int
         The same seed and log give the same model where the budget does not end the fit.
     budget_s : float, optional
-        Seconds after which the running epoch is cut short; None trains until validation stops improving.
+        Seconds for everything, a fifth of them for learning the held-out items; the epoch that runs then is cut short.
+        None trains until validation stops improving.
     progress : callable, optional
         Called after each epoch.
 
@@ -236,7 +261,8 @@ def fit_next_item(
         If nobody has three items.
     """
     began = time.perf_counter()
-    deadline = float("inf") if budget_s is None else began + budget_s
+    budget = float("inf") if budget_s is None else budget_s
+    stop_s = began + (1 - REFIT_SHARE) * budget
     fit = NextItemTraining(
         Sequences.of(user_idx, item_idx, ts_ms),
         n_items,
@@ -245,10 +271,10 @@ def fit_next_item(
         item_vectors=item_vectors,
     )
     while not fit.finished:
-        loss, hit, gain = fit.run_epoch(deadline)
+        loss, hit, gain = fit.run_epoch(stop_s)
         if progress is not None:
             elapsed_s = time.perf_counter() - began
             progress(NextItemProgress(fit.epoch, loss, hit, gain, elapsed_s))
-        if time.perf_counter() >= deadline:
+        if time.perf_counter() >= stop_s:
             break
-    return fit.best()
+    return fit.refit(began + budget)
