@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from wayline.clock import DAY_MS, HOUR_MS
 from wayline.errors import ConfigError
 from wayline.retrieval.fit import (
     Examples,
+    Touches,
     Wants,
     count_tables,
+    decide,
     fit_recipe,
     fit_weights,
     make_cases,
@@ -89,14 +92,40 @@ def test_where_the_next_item_follows_the_last_the_fit_finds_it() -> None:
     assert set(recipe.weights) == set(REGIMES)
 
 
-def test_pure_noise_and_too_small_a_log_stay_plain() -> None:
+def test_too_small_a_log_stays_plain() -> None:
     for wants in (
-        made_wants(chained=0.0),
         made_wants(users=9, chained=0.8),
         made_wants(users=12, steps=12, chained=0.8),
     ):
         recipe = fit_recipe(wants, lambda _: None)
         assert {r: dict(w) for r, w in recipe.weights.items()} == PLAIN, recipe.report
+
+
+def test_pure_noise_moves_no_weight_far() -> None:
+    recipe = fit_recipe(made_wants(chained=0.0), lambda _: None)
+    for regime, plain in PLAIN.items():
+        found = recipe.weights[regime]
+        assert max(abs(found.get(n, 0.0) - plain.get(n, 0.0)) for n in SIGNALS) < 0.15
+
+
+def test_a_fit_that_is_worse_beyond_the_noise_is_not_kept() -> None:
+    # What tells in one half of the cases misleads in the other, which the plain weights get right.
+    rng = np.random.default_rng(0)
+    plain, column = PLAIN["visit"], SIGNALS.index("content.last")
+    examples = []
+    for _ in range(200):
+        x = np.zeros((20, len(SIGNALS)), np.float32)
+        x[0, column] = 1.0
+        examples.append((x, 0, 1.0))
+    half = np.random.default_rng(0).permutation(len(examples)) % 2 == 0
+    for row, (x, _, _) in enumerate(examples):
+        tells = 5 if half[row] else 6
+        x[0, tells] = 1.0
+        x[1:, 11 - tells] = rng.random(19) * 9
+    weights, report = decide(examples, plain, seed=0)
+    assert report["decided"] == "plain"
+    assert weights == plain
+    assert report["gain_68"][1] <= 0
 
 
 def test_a_seed_decides_everything_that_is_drawn() -> None:
@@ -129,6 +158,69 @@ def test_no_case_reads_past_its_moment() -> None:
             )
             found.append(reading.matrix(candidates))
         np.testing.assert_array_equal(*found)
+
+
+def with_repeats(wants: Wants, seed: int = 5) -> Wants:
+    """Everybody comes back to some of their items, once or more, minutes to days later."""
+    rng = np.random.default_rng(seed)
+    again = np.sort(rng.choice(len(wants), len(wants), replace=True))
+    ts_ms = wants.ts_ms[again] + rng.integers(0, 9 * DAY_MS, len(again))
+    want = np.concatenate([np.arange(len(wants)), again])
+    times = np.concatenate([wants.ts_ms, ts_ms])
+    order = np.argsort(times, kind="stable")
+    return replace(wants, touches=Touches(want[order], times[order]))
+
+
+def test_a_question_knows_each_item_at_its_last_touch_before_the_moment() -> None:
+    wants = with_repeats(made_wants(users=60, chained=0.6))
+    touches = wants.every_touch()
+    _, cases = make_cases(wants, np.random.default_rng(0))
+    for case in cases:
+        history = case.history
+        assert history.last_ts_ms is not None
+        assert history.last_rank is not None
+        asked = [
+            u
+            for u in range(wants.n_users)
+            if set(history.item_idx.tolist()) <= set(wants.item_idx[wants.user_idx == u].tolist())
+        ]
+        until = case.at_ts_ms + 1  # the very millisecond of what is asked for
+        expected = [
+            [
+                touches.ts_ms[
+                    (wants.user_idx[touches.want] == user)
+                    & (wants.item_idx[touches.want] == item)
+                    & (touches.ts_ms <= until)
+                ].max(initial=-1)
+                for item in history.item_idx
+            ]
+            for user in asked
+        ]
+        assert history.last_ts_ms.tolist() in expected
+        assert (history.last_ts_ms >= history.ts_ms).all()
+        assert (np.diff(history.last_ts_ms[np.argsort(history.last_rank)]) >= 0).all()
+
+
+def test_a_part_of_the_wants_forgets_what_was_repeated_later() -> None:
+    wants = with_repeats(made_wants(users=60, chained=0.6))
+    cut = int(np.quantile(wants.ts_ms, 0.6))
+    past = wants.where(wants.ts_ms <= cut)
+    touches = past.every_touch()
+    assert len(touches.want) > len(past)
+    assert (touches.ts_ms <= cut).all()
+    assert (touches.ts_ms >= past.ts_ms[touches.want]).all()
+    everything = wants.every_touch()
+    same = everything.ts_ms <= cut
+    assert past.item_idx[touches.want].tolist() == wants.item_idx[everything.want[same]].tolist()
+
+
+def test_only_the_table_of_repeats_reads_repeats() -> None:
+    wants = made_wants(users=80, chained=0.6)
+    plain, again = count_tables(wants), count_tables(with_repeats(wants))
+    for name in plain:
+        same = np.array_equal(plain[name].weight, again[name].weight)
+        assert same == (name != "again")
+    np.testing.assert_allclose(plain["again"].weight, plain["soon"].weight)  # nobody came back
 
 
 def test_weights_never_fall_below_nothing_and_find_the_signal_that_matters() -> None:

@@ -18,6 +18,7 @@ from wayline.retrieval.signals import (
     LOG_TABLES,
     SIGNALS,
     TABLE_SIGNALS,
+    Kernel,
     Reading,
     SignalTables,
     standardise,
@@ -107,6 +108,22 @@ def _history(seed: int, length: int, top: int = N) -> History:
     items = rng.permutation(top)[:length]
     ts = np.sort(rng.integers(0, 30 * DAY_MS, length))
     return History(items, ts, rng.choice([0.2, 1.0], length).astype(np.float32))
+
+
+def test_a_kernel_of_latest_touches_weighs_what_was_come_back_to() -> None:
+    items, ts = np.array([4, 7, 9]), np.array([1, 2, 3]) * DAY_MS
+    worth = np.ones(3, np.float32)
+    back = History(items, ts, worth, np.array([1, 9, 3]) * DAY_MS, np.array([0, 2, 1]))
+    at = 10 * DAY_MS
+    assert Kernel("last", 1).weigh(back, at).tolist() == [0, 0, 1]
+    assert Kernel("last", 1, latest=True).weigh(back, at).tolist() == [0, 1, 0]
+    assert np.argsort(Kernel("steps", 2, latest=True).weigh(back, at)).tolist() == [0, 2, 1]
+    assert np.argsort(Kernel("days", 1, latest=True).weigh(back, at)).tolist() == [0, 2, 1]
+    once = History(items, ts, worth)  # nothing came back: both mean the same
+    for kind in ("all", "last", "steps", "days"):
+        np.testing.assert_array_equal(
+            Kernel(kind, 2, latest=True).weigh(once, at), Kernel(kind, 2).weigh(once, at)
+        )
 
 
 def test_many_threads_read_at_once_and_each_gets_its_own(signal_tables: SignalTables) -> None:

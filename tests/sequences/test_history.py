@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wayline.sequences.history import UserSequence, Worths, user_sequence
+from wayline.sequences.history import History, UserSequence, Worths, user_sequence
 from wayline.sequences.person import ActionVectors
 
 ROW = st.tuples(st.integers(0, 5), st.sampled_from([-1.0, 0.0, 0.2, 1.0]))
@@ -32,6 +32,22 @@ def test_each_wanted_item_stands_once_at_its_first_time_with_its_largest_worth(
     assert history.ts_ms.tolist() == [first for first, _ in expected.values()]
     np.testing.assert_allclose(history.worth, [most for _, most in expected.values()])
     assert (np.diff(history.ts_ms) >= 0).all()
+    assert history.last_ts_ms is not None
+    assert history.last_rank is not None
+    last = {item: n for n, (item, worth) in enumerate(rows) if worth > 0}
+    assert history.last_ts_ms.tolist() == [last[item] // 2 for item in expected]
+    assert history.last_rank.tolist() == [sorted(last.values()).index(last[i]) for i in expected]
+
+
+def test_a_part_of_a_history_keeps_the_order_of_its_last_touches() -> None:
+    items, ts_ms, worth = np.array([4, 7, 9]), np.array([1, 2, 3]), np.ones(3, np.float32)
+    part = History(items, ts_ms, worth, np.array([8, 2, 5]), np.array([2, 0, 1])).take(
+        np.array([0, 2])
+    )
+    assert part.last_ts_ms is not None
+    assert part.last_rank is not None
+    assert (part.last_ts_ms.tolist(), part.last_rank.tolist()) == ([8, 5], [1, 0])
+    assert History(items, ts_ms, worth).take(np.array([True, False, True])).last_rank is None
 
 
 def test_worths_are_scaled_to_the_worthiest() -> None:

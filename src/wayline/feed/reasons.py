@@ -19,6 +19,7 @@ TEXTS = {
     "related": "People who wanted {items} want this too",
     "next": "Often comes next after {items}",
     "soon": "Often comes soon after {items}",
+    "again": "Often goes with {items}, which you came to lately",
 }
 
 

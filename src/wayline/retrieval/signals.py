@@ -32,16 +32,21 @@ class Kernel:
     """How much each action of a history counts.
 
     ``kind``: "all" the same each; "last" the newest ``size``; "steps" ``exp(-steps back / size)``; "days" ``exp(-age
-    in days / size)``.
+    in days / size)``. An item stands where it was first wanted, or, if ``latest``, where it was wanted last: who comes
+    back to a thing is at it now.
     """
 
     kind: str
     size: float = 0.0
+    latest: bool = False
 
     def weigh(self, history: History, at_ts_ms: int) -> FloatVector:
         """Give the weight of each action, shape [H], summing to one; the history is oldest first."""
         n = len(history)
-        steps = np.arange(n - 1, -1, -1)
+        ts_ms, rank = history.ts_ms, np.arange(n)
+        if self.latest and history.last_ts_ms is not None and history.last_rank is not None:
+            ts_ms, rank = history.last_ts_ms, history.last_rank
+        steps = n - 1 - rank
         if self.kind == "all":
             weight = np.ones(n)
         elif self.kind == "last":
@@ -49,7 +54,7 @@ class Kernel:
         elif self.kind == "steps":
             weight = np.exp(-steps / self.size)
         else:
-            age = np.maximum(at_ts_ms - history.ts_ms, 0) / DAY_MS
+            age = np.maximum(at_ts_ms - ts_ms, 0) / DAY_MS
             weight = np.exp(-age / self.size) + 1e-9
         weight = weight * history.worth
         total = weight.sum()
@@ -66,6 +71,9 @@ TABLE_SIGNALS: dict[str, dict[str, Kernel]] = {
         "hours_2": Kernel("days", 0.1),
         "days_7": Kernel("days", 7),
         "days_90": Kernel("days", 90),
+        "again_last": Kernel("last", 1, latest=True),
+        "again_10": Kernel("last", 10, latest=True),
+        "again_hours_2": Kernel("days", 0.1, latest=True),
     },
     "next": {
         "last": Kernel("last", 1),
@@ -80,12 +88,21 @@ TABLE_SIGNALS: dict[str, dict[str, Kernel]] = {
         "last_20": Kernel("steps", 20),
         "hours_2": Kernel("days", 0.1),
     },
+    "again": {
+        "last": Kernel("last", 1, latest=True),
+        "last_2": Kernel("steps", 2, latest=True),
+        "last_5": Kernel("steps", 5, latest=True),
+        "last_20": Kernel("steps", 20, latest=True),
+        "hours_2": Kernel("days", 0.1, latest=True),
+    },
 }
-LOG_TABLES = frozenset({"next", "soon"})  # counts, so their logarithm is what adds up
+LOG_TABLES = frozenset({"next", "soon", "again"})  # counts, so their logarithm is what adds up
 CONTENT_SIGNALS = {
     "content.last": Kernel("last", 1),
     "content.last_5": Kernel("steps", 5),
     "content.all": Kernel("all"),
+    "content.again_last": Kernel("last", 1, latest=True),
+    "content.again_5": Kernel("steps", 5, latest=True),
 }
 TRENDING_SIGNALS = {f"trending.{h:g}d": h for h in HALF_LIVES_DAYS}
 SIGNALS = (
@@ -175,7 +192,7 @@ class SignalTables:
     Parameters
     ----------
     tables : dict of NeighbourTable
-        "related", "next" and "soon".
+        By the names of ``TABLE_SIGNALS``; one that an older build did not count says nothing.
     vectors : float32 array, shape [N, D], or None
         Unit vectors; rows of items without one are zero.
     popularity : Popularity

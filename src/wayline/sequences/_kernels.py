@@ -34,8 +34,10 @@ def _table(size: int) -> tuple[IndexVector, int]:
 
 
 @njit(cache=True, nogil=True)
-def first_wanted(item_idx: IntVector, worth: FloatVector) -> tuple[IndexVector, FloatVector]:
-    """Find the first row of each item with a worth above 0, and the item's largest worth.
+def first_wanted(
+    item_idx: IntVector, worth: FloatVector
+) -> tuple[IndexVector, IndexVector, FloatVector]:
+    """Find the first and the last row of each item with a worth above 0, and the item's largest worth.
 
     Parameters
     ----------
@@ -45,9 +47,11 @@ def first_wanted(item_idx: IntVector, worth: FloatVector) -> tuple[IndexVector, 
     Returns
     -------
     rows : int32 array, shape [H], ascending
+    last : int32 array, shape [H]
     most : float32 array, shape [H]
     """
     rows = np.empty(len(item_idx), np.int32)
+    last = np.empty(len(item_idx), np.int32)
     most = np.empty(len(item_idx), np.float32)
     table, shift = _table(len(item_idx))
     found = 0
@@ -57,11 +61,12 @@ def first_wanted(item_idx: IntVector, worth: FloatVector) -> tuple[IndexVector, 
         slot = _slot(table, item_idx, rows, item_idx[i], shift)
         at = table[slot]
         if at < 0:
-            table[slot], rows[found], most[found] = found, i, worth[i]
+            table[slot], rows[found], last[found], most[found] = found, i, i, worth[i]
             found += 1
-        elif worth[i] > most[at]:
-            most[at] = worth[i]
-    return rows[:found].copy(), most[:found].copy()
+            continue
+        last[at] = i
+        most[at] = max(most[at], worth[i])
+    return rows[:found].copy(), last[:found].copy(), most[:found].copy()
 
 
 @njit(cache=True, nogil=True)

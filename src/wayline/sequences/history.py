@@ -30,14 +30,41 @@ class History:
     ts_ms : int64 array, shape [H], ascending
     worth : float32 array, shape [H]
         Above 0; 1 for the worthiest action.
+    last_ts_ms : int64 array, shape [H], optional
+        When each was wanted last; ``ts_ms`` where nothing was wanted twice.
+    last_rank : int64 array, shape [H], optional
+        Place of each in the order of these last times, the newest H - 1; actions of one time keep their order in the
+        log.
     """
 
     item_idx: IntVector
     ts_ms: IntVector
     worth: FloatVector
+    last_ts_ms: IntVector | None = None
+    last_rank: IntVector | None = None
 
     def __len__(self) -> int:
         return len(self.item_idx)
+
+    def take(self, rows: IntVector | BoolVector) -> History:
+        """Give some of the items; keep them oldest first."""
+        if self.last_ts_ms is None or self.last_rank is None:
+            return History(self.item_idx[rows], self.ts_ms[rows], self.worth[rows])
+        return History(
+            self.item_idx[rows], self.ts_ms[rows], self.worth[rows],
+            self.last_ts_ms[rows], ranks(self.last_rank[rows]),
+        )  # fmt: skip
+
+
+def ranks(values: IntVector) -> IntVector:
+    """Give the place of each value when sorted, shape [H]; the values differ.
+
+    >>> ranks(np.array([70, 10, 30])).tolist()
+    [2, 0, 1]
+    """
+    out = np.empty(len(values), np.int64)
+    out[np.argsort(values)] = np.arange(len(values))
+    return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +96,14 @@ class UserSequence:
 
     def wanted(self) -> History:
         """Give the wanted items once each, at their first time, with their largest worth."""
-        rows, worth = first_wanted(self.item_idx, self.worth)
-        return History(self.item_idx[rows], self.ts_ms[rows], worth)
+        rows, last, worth = first_wanted(self.item_idx, self.worth)
+        return History(
+            self.item_idx[rows],
+            self.ts_ms[rows],
+            worth,
+            self.ts_ms[last],
+            ranks(last.astype(np.int64)),
+        )
 
 
 class Worths:
