@@ -24,7 +24,15 @@ from wayline.retrieval.recipe import regime_of
 from wayline.retrieval.signals import Reading
 from wayline.rewards.reward import draw
 from wayline.rewards.trying import Trying
-from wayline.schema import Feed, FloatVector, Interest, IntVector, Sequences, TokenRecord
+from wayline.schema import (
+    Feed,
+    FloatMatrix,
+    FloatVector,
+    Interest,
+    IntVector,
+    Sequences,
+    TokenRecord,
+)
 from wayline.sequences.history import History, UserSequence
 from wayline.sequences.tokens import ActionBits, Tokens, TokenSequences
 from wayline.served import Profile, ServedGeneration
@@ -61,7 +69,7 @@ def make_query(
     history = without_muted(sequence.wanted(), profile)
     newest = int(history.ts_ms[-1]) if len(history) else 0
     regime = regime_of(len(history), newest, moment)
-    names = served.recipe.names()
+    names = served.signal_names()
     weights = served.recipe.weights[regime]
     # By the id, not the key: the same log gives the same feed in whatever order it was imported.
     seed = crc32(f"{user_id} {moment} {len(shown)}".encode())
@@ -93,6 +101,7 @@ def make_query(
         passed_item_idx=trying.passed_item_idx,
         passed=trying.passed,
         fatigue=feed.fatigue,
+        tokens=served.tokens(user_key, moment if past else None),
     )
     return query, profile, trying
 
@@ -104,7 +113,7 @@ def without_muted(history: History, profile: Profile) -> History:
         return history
     members = np.concatenate([interests.members(q) for q in np.flatnonzero(muted).tolist()])
     rows = np.flatnonzero(~np.isin(history.item_idx, members))
-    return History(history.item_idx[rows], history.ts_ms[rows], history.worth[rows])
+    return history.take(rows)
 
 
 def fill_up(
@@ -133,8 +142,19 @@ def fill_up(
         np.concatenate([candidates.interest, rest.interest]),
         np.concatenate([candidates.score, rest.score]),
         np.concatenate([candidates.via, rest.via]),
+        inputs=_with_empty(candidates.inputs, len(rest)),
+        ranked=_with_empty(candidates.ranked, len(rest)),
+        probabilities=_with_empty(candidates.probabilities, len(rest)),
+        shortened=candidates.shortened,
     )
     return joined, trace
+
+
+def _with_empty(column: FloatMatrix, rows: int) -> FloatMatrix:
+    """Put rows that no ranker scored below a column; one that nobody filled stays empty."""
+    if not len(column):
+        return column
+    return np.concatenate([column, np.full((rows, *column.shape[1:]), np.nan, np.float32)])
 
 
 def request_trace(
@@ -181,7 +201,7 @@ def request_trace(
             "regime": query.regime,
             "seed": query.seed,
             "signals": {
-                name: round(float(weight), 4)
+                name: round(float(weight), 6)
                 for name, weight in zip(query.reading.names, query.weights, strict=True)
             },
             "interests": [
@@ -203,9 +223,29 @@ def request_trace(
         },
         queries=query.interests.medoid_item_idx[answered_for] + 1,
         via=via,
-        features=candidates.features.astype(np.float16),
+        features=_logged(candidates),
         seen=seen,
+        ranked=candidates.ranked,
+        tokens=b"" if query.tokens is None else query.tokens.pack(),
     )
+
+
+def probabilities_of(candidates: Candidates, heads: tuple[str, ...]) -> list[dict[str, float]]:
+    """Name each item's probabilities; empty for one that no ranker scored."""
+    if len(candidates.probabilities) != len(candidates):
+        return [{} for _ in range(len(candidates))]
+    return [
+        {name: round(float(p), 6) for name, p in zip(heads, row, strict=True)}
+        if np.isfinite(row).all()
+        else {}
+        for row in candidates.probabilities
+    ]
+
+
+def _logged(candidates: Candidates) -> npt.NDArray[np.float16]:
+    """What was known of each impression: all that the ranker read, the recipe's signals where none scored."""
+    known = candidates.inputs if len(candidates.inputs) else candidates.features
+    return known.astype(np.float16)
 
 
 def attribution(
@@ -336,7 +376,12 @@ def explained(found: dict[str, Any], store: Store) -> dict[str, Any]:
                 "position": impression["position"],
                 "score": round(impression["score"], 4),
                 "propensity": round(impression["propensity"], 4),
-                "parts": _parts(impression["score"], found["features"][row : row + 1], weights),
+                "parts": _parts(
+                    impression["score"],
+                    found["features"][row : row + 1],
+                    weights,
+                    float(found["ranked"][row]) if len(found["ranked"]) else np.nan,
+                ),
                 "sources": why.get("sources", []),
                 "interests": why.get("interests", []),
                 "actions": sorted(answers.get(impression["item_key"], ())),
@@ -355,16 +400,16 @@ def explained(found: dict[str, Any], store: Store) -> dict[str, Any]:
 
 
 def _parts(
-    score: float, features: npt.NDArray[np.float16], weights: dict[str, float]
+    score: float, features: npt.NDArray[np.float16], weights: dict[str, float], ranked: float
 ) -> dict[str, float]:
-    """What each signal adds to a score; ``feedback`` is the rest: interest, boost and fatigue."""
-    if features.shape != (1, len(weights)):
+    """What each signal, or the ranker, adds to a score; ``feedback`` is the rest: interest, boost and fatigue."""
+    if np.isfinite(ranked):
+        parts = {"ranker": round(ranked, 4)}
+    elif features.shape[0] == 1 and features.shape[1] >= len(weights):
+        signals = zip(weights.items(), features[0, : len(weights)], strict=True)
+        parts = {name: round(float(value) * w, 4) for (name, w), value in signals if w}
+    else:
         return {}
-    parts = {
-        name: round(float(value) * weight, 4)
-        for (name, weight), value in zip(weights.items(), features[0], strict=True)
-        if weight
-    }
     rest = score - sum(parts.values())
     # Features are kept in half precision: a rest of that size says nothing.
     return {**parts, "feedback": round(rest, 4)} if abs(rest) > 0.02 else parts

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from wayline.config import Config
@@ -22,12 +23,13 @@ from wayline.interests.everybody import find_everybodys_interests
 from wayline.interests.labels import Labeller
 from wayline.interests.live import Counted, LiveInterests
 from wayline.interests.table import InterestTable
-from wayline.retrieval.fit import Wants, count_tables, fit_recipe
+from wayline.ranking.learned import carry
+from wayline.retrieval.fit import Touches, Wants, count_tables, fit_recipe
 from wayline.retrieval.recipe import Recipe, plain_recipe
 from wayline.retrieval.sources.fresh import NOT_BORN
 from wayline.rewards.reward import mean_rate
-from wayline.schema import BoolVector, FloatVector, IntVector
-from wayline.sequences.history import UserSequence, Worths
+from wayline.schema import BoolVector, FloatMatrix, FloatVector, IntVector
+from wayline.sequences.history import UserSequence, Worths, ranks
 from wayline.storage.generations import Generations
 from wayline.storage.store import Store
 from wayline.storage.usearch_index import UsearchIndex
@@ -46,6 +48,7 @@ class LogColumns:
 
     user_idx: IntVector
     item_idx: IntVector
+    action_key: npt.NDArray[np.int16]
     ts_ms: IntVector
     worth: FloatVector
     positions: IntVector
@@ -71,7 +74,7 @@ class LogColumns:
         rows = positive[first[order]]
         return Wants(
             self.user_idx[rows], self.item_idx[rows], self.ts_ms[rows], largest[order],
-            self.n_users, self.n_items,
+            self.n_users, self.n_items, touches=Touches(ranks(first)[inverse], self.ts_ms[positive]),
         )  # fmt: skip
 
 
@@ -117,7 +120,8 @@ def read_log(store: Store, worths: Worths, until_ts_ms: int | None) -> LogColumn
     user_key = np.concatenate([p.user_key for p in parts])[order]
     item_key = np.concatenate([p.item_key for p in parts])[order]
     return LogColumns(
-        user_key - 1, item_key - 1, ts_ms[order], worth[order],
+        user_key - 1, item_key - 1,
+        np.concatenate([p.action_key for p in parts])[order], ts_ms[order], worth[order],
         np.concatenate([p.position for p in parts])[order],
         position=int(parts[-1].position[-1]),
         until=int(ts_ms.max()) if until_ts_ms is None else until_ts_ms,
@@ -192,9 +196,21 @@ def build_generation(
         # What came of feeds after ``until`` is not to be known, and the totals have no time.
         known = until_ts_ms is None
         manifest["mean_reward"] = mean_rate(store.totals(), worths) if known else 0.0
+        manifest["metrics"] |= _carry_ranker(generations, folder, found)
         id_ = writer.publish(manifest)
     generations.prune(KEPT_GENERATIONS)
     return id_
+
+
+def _carry_ranker(generations: Generations, folder: Path, found: Embeddings) -> dict[str, Any]:
+    """Take the ranker in use along, with the new vectors turned into its space; gives what the manifest says of it."""
+    current = generations.current()
+    if current is None:
+        return {}
+    path, before = generations.open(current)
+    if not carry(path, folder, found.vectors):
+        return {}
+    return {"ranker": before["metrics"].get("ranker", {})}
 
 
 def _manifest(
@@ -285,10 +301,16 @@ def _fit(
     if config.recipe.mode == "plain":
         return plain_recipe().pinned(config.recipe.pins)
 
-    def past_vectors(past: Wants) -> Any:
+    def vectors_of(past: Wants) -> Any:
         return _embed(texts, past, config, cache, lambda _: None).vectors
 
-    return fit_recipe(wants, past_vectors, progress=share).pinned(config.recipe.pins)
+    return fit_recipe(wants, vectors_of, progress=share).pinned(config.recipe.pins)
+
+
+def past_vectors(store: Store, config: Config, past: Wants, cache: Path) -> FloatMatrix:
+    """Make item vectors [N, D] as a build would have made them from the actions given and no later ones."""
+    texts = _texts(store, past.n_items)
+    return _embed(texts, past, config, cache, lambda _: None).vectors
 
 
 def make_labeller(texts: pl.DataFrame) -> Labeller:

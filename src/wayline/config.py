@@ -90,6 +90,32 @@ class RecipeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RankingConfig:
+    """How a ranker is trained, and how long it may think."""
+
+    mode: str = "auto"
+    encoder: str = "transact"
+    windows: int = 2
+    max_requests: int = 6000
+    negatives: int = 16
+    tokens: int = 50
+    item_dim: int = 16
+    epochs: int = 5
+    learning_rate: float = 1e-3
+    seed: int = 0
+    device: str = "cpu"
+    window_hours: float = 24.0
+    regret_days: float = 30.0
+    metric: str = "ndcg_at_10"
+    margin: float = 0.0
+    candidates: int = 500
+    budget_ms: float = 250.0
+    dtype: str = "auto"
+    threads: int = 0
+    label_weights: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class FeedConfig:
     """The shape of an answer."""
 
@@ -98,6 +124,7 @@ class FeedConfig:
     diversity: float = -1.0
     max_per_interest: int = 0
     fatigue: float = 2.0
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +150,7 @@ class Config:
     rewards: RewardsConfig = field(default_factory=RewardsConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    ranking: RankingConfig = field(default_factory=RankingConfig)
     feed: FeedConfig = field(default_factory=FeedConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
 
@@ -132,6 +160,10 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("embeddings", "kind"): ("text", "graph", "hybrid", "given"),
     ("rewards", "sampling"): ("reward", "thompson", "importance", "count"),
     ("recipe", "mode"): ("fit", "plain"),
+    ("ranking", "mode"): ("auto", "off"),
+    ("ranking", "encoder"): ("transact", "average", "none"),
+    ("ranking", "metric"): ("ndcg_at_10", "hit_at_3", "gauc"),
+    ("ranking", "dtype"): ("auto", "float32", "bfloat16"),
     ("feed", "repeat"): ("exclude", "allow"),
 }
 POSITIVE = {
@@ -140,6 +172,9 @@ POSITIVE = {
     ("sequences", "realtime"), ("rewards", "prior"), ("rewards", "half_life_days"),
     ("rewards", "half_life_impressions"), ("rewards", "window_hours"), ("rewards", "requests"),
     ("retrieval", "per_source"), ("feed", "limit"),
+    ("ranking", "windows"), ("ranking", "max_requests"), ("ranking", "negatives"), ("ranking", "tokens"),
+    ("ranking", "item_dim"), ("ranking", "epochs"), ("ranking", "learning_rate"), ("ranking", "window_hours"),
+    ("ranking", "regret_days"), ("ranking", "candidates"), ("ranking", "budget_ms"),
     ("server", "port"), ("server", "max_body_mb"), ("server", "max_rows"),
 }  # fmt: skip
 FREE_SECTIONS = {"actions"}  # any name, a number each
@@ -236,6 +271,8 @@ def _section(section: str, kind: Any, keys: Mapping[str, tuple[Any, str]]) -> An
     for key, (value, source) in keys.items():
         if key == "pins" and isinstance(value, Mapping):
             pins |= {k: _number(section, k, v, source) for k, v in value.items()}
+        elif key in known and isinstance(getattr(kind(), key), Mapping) and key != "pins":
+            values[key] = _numbers(f"{section}.{key}", value, source)
         elif section == "recipe" and isinstance(value, Mapping):
             pins |= {k: _number(section, k, v, source) for k, v in _dotted(key, value)}
         elif key in known and key != "pins":
@@ -250,6 +287,17 @@ def _section(section: str, kind: Any, keys: Mapping[str, tuple[Any, str]]) -> An
     if section == "recipe":
         values["pins"] = pins
     return kind(**values)
+
+
+def _numbers(name: str, value: Any, source: str) -> dict[str, float]:
+    """Read a table of names the user chooses, a number each."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"Got {name} = {shorten(value)} in {source}, expected a table of numbers: write [{name}] above them.",
+            field=name,
+        )
+    pairs = (pair for key, inner in value.items() for pair in _dotted(key, inner))
+    return {key: _number(name, key, number, source) for key, number in pairs}
 
 
 def _dotted(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from wayline.answering import (
     fill_up,
     interest_records,
     make_query,
+    probabilities_of,
     read_cursor,
     request_trace,
     sequence_records,
@@ -256,6 +257,41 @@ class Engine:
         self._keeper.offer_all()
         return self._generation(id_)
 
+    def train(self, *, go_on: bool = False, progress: Progress | None = None) -> Generation:
+        """Learn a ranker from the log, and serve it from now on if people's next actions say that it is better.
+
+        Builds a generation first where there is none. ``metrics["ranker"]`` of what comes back says what was decided
+        and why; where the ranker is not better, the generation in use stays as it is.
+
+        Parameters
+        ----------
+        go_on : bool
+            Start from the ranker in use and learn from the newest part of the log alone.
+        progress : callable, optional
+            Called with the step's name and the share of it that is done.
+
+        Raises
+        ------
+        TooLittleToTrainError
+            If the log holds too little; what served before goes on serving.
+        """
+        from wayline.trainer import train_generation
+
+        if self._generations.current() is None:
+            self.build(progress=progress)
+        with full_disk_said(self.path), self._generations.lock():
+            trained = train_generation(
+                self.store,
+                self._generations,
+                self.config,
+                now_ts_ms=wall_clock(),
+                cache=self.path / "data" / "cache",
+                progress=progress or (lambda _name, _share: None),
+                go_on=go_on,
+            )
+        found = self._generation(trained.generation)
+        return replace(found, metrics={**found.metrics, "ranker": trained.report})
+
     def rollback(self) -> Generation:
         """Go back to the generation before the current one."""
         with self._generations.lock():
@@ -447,7 +483,7 @@ class Engine:
         )
         feed = Feed(
             request_id,
-            self._feed_items(candidates, reasons),
+            self._feed_items(candidates, reasons, served.head_names()),
             cursor=write_cursor(chain, at) if len(candidates) == size else None,
             generation=served.id,
             cold_start=len(query.history) == 0,
@@ -468,11 +504,15 @@ class Engine:
         records = self.store.item_records(np.array(item_idx, np.int64) + 1)
         return {i: r.title or r.item_id for i, r in zip(item_idx, records, strict=True)}
 
-    def _feed_items(self, candidates: Candidates, reasons: list[Any]) -> list[FeedItem]:
+    def _feed_items(
+        self, candidates: Candidates, reasons: list[Any], heads: tuple[str, ...]
+    ) -> list[FeedItem]:
         records = self.store.item_records(candidates.item_idx + 1)
+        foretold = probabilities_of(candidates, heads)
+        rows = zip(records, candidates.score, foretold, reasons, strict=True)
         return [
-            FeedItem(record.item_id, round(float(score), 5), {}, why, record.title)
-            for record, score, why in zip(records, candidates.score, reasons, strict=True)
+            FeedItem(record.item_id, round(float(score), 5), chances, why, record.title)
+            for record, score, chances, why in rows
         ]
 
     def _count_feed(self, candidates: Candidates, trace: Trace, ms: float) -> None:
@@ -480,6 +520,10 @@ class Engine:
         self.counters["feed_ms"] += int(ms)
         for stage in trace.degraded:
             self.counters[f"degraded:{stage}"] += 1
+        if trace.scored:
+            self.counters["ranked_feeds"] += 1
+            self.counters["ranked_candidates"] += trace.scored
+            self.counters["ranked_shortened"] += trace.shortened
         for row in range(len(candidates)):
             for source in candidates.sources_of(row):
                 self.counters[f"source:{source}"] += 1
@@ -564,7 +608,7 @@ class Engine:
             If it is unknown.
         """
         found = self._traced(request_id)
-        for name in ("queries", "via", "features"):
+        for name in ("queries", "via", "features", "ranked", "tokens"):
             found.pop(name)  # keys and numbers for `explain`
         keys = np.array([i.pop("item_key") for i in found["impressions"]], np.int64)
         for impression, item_id in zip(
@@ -668,6 +712,7 @@ class Engine:
             "counters": dict(self.counters),
             "histories": self._histories.stats(),
             "packing": self._keeper.stats(),
+            "ranker": self._ranker_stats(),
         }
         if current is not None:
             generation = self._generation(current)
@@ -675,14 +720,38 @@ class Engine:
             out["lag"] = max(position - generation.position, 0)
         return out
 
-    def doctor(self) -> list[str]:
-        """What is wrong with the workspace, one line each; empty when all is well."""
+    def _ranker_stats(self) -> dict[str, int]:
+        """What learned rankers did since the workspace was opened, and whether the one in use cannot be read."""
+        served = self._served
+        return {
+            "feeds": self.counters["ranked_feeds"],
+            "candidates": self.counters["ranked_candidates"],
+            "shortened": self.counters["ranked_shortened"],
+            "failed": self.counters["degraded:scorer:ranker"],
+            "unusable": int(served is not None and bool(served.ranker_trouble)),
+        }
+
+    def doctor(self, *, leaks: bool = False) -> list[str]:
+        """What is wrong with the workspace, one line each; empty when all is well.
+
+        Parameters
+        ----------
+        leaks : bool
+            Also check on the log itself that nothing a ranker learns from looks ahead; takes about as long as a build.
+        """
         problems = self.store.check()
         for id_ in self._generations.list():
             problems += self._generations.verify(id_)
         current = self._generations.current()
         if current is not None and current not in self._generations.list():
             problems.append(f"The current generation {current} is missing: run `wayline build`.")
+        if leaks:
+            from wayline.trainer import find_workspace_leaks
+
+            cache = self.path / "data" / "cache"
+            problems += find_workspace_leaks(
+                self.store, self._generations, self.config, cache=cache
+            )
         return problems
 
     def unknown_actions(self) -> list[str]:

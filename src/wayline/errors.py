@@ -20,6 +20,8 @@
     │   ├── NewerWorkspaceError         newer_workspace      2    409
     │   ├── NoGenerationError           no_generation        2    409
     │   ├── NothingToBuildError         nothing_to_build     2    409
+    │   ├── TooLittleToTrainError       too_little_data      2    409
+    │   ├── RankerError                 bad_ranker           2    409
     │   └── DiskFullError               disk_full            2    507
     └── NotAllowedError                 not_allowed          2    403
         └── BadKeyError                 bad_key              2    401
@@ -174,6 +176,18 @@ class NothingToBuildError(WorkspaceError):
     """There are no actions to learn from."""
 
     code = "nothing_to_build"
+
+
+class TooLittleToTrainError(WorkspaceError):
+    """The log does not hold enough to learn an order from; what served before goes on serving."""
+
+    code = "too_little_data"
+
+
+class RankerError(WorkspaceError):
+    """The files of a ranker are damaged, or of another version."""
+
+    code = "bad_ranker"
 
 
 class DiskFullError(WorkspaceError):

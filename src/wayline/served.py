@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -14,15 +15,21 @@ import polars as pl
 
 from wayline.builder import HEARD, WANTED_PAIRS, make_labeller, pairs_of, read_counted
 from wayline.config import Config
+from wayline.errors import RankerError
 from wayline.feed.home import fill_pipeline, home_pipeline
+from wayline.feed.scorers.learned import LearnedOrder
 from wayline.interests.control_log import ControlLog
 from wayline.interests.controls import Standing, settle
 from wayline.interests.interests import InterestSet
 from wayline.interests.live import LiveInterests
 from wayline.interests.online import fade
+from wayline.ranking.examples.requests import Tokens
+from wayline.ranking.features import ItemState
+from wayline.ranking.learned import FOLDER as RANKER
+from wayline.ranking.learned import LearnedRanker
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.recipe import Recipe
-from wayline.retrieval.signals import HALF_LIVES_DAYS, TABLE_SIGNALS, SignalTables
+from wayline.retrieval.signals import HALF_LIVES_DAYS, SIGNALS, TABLE_SIGNALS, SignalTables
 from wayline.retrieval.tables import NeighbourTable
 from wayline.rewards.reward import mean_rate
 from wayline.rewards.trying import Trying, try_interests
@@ -33,6 +40,7 @@ from wayline.storage.generations import Generations
 from wayline.storage.store import Store
 from wayline.storage.usearch_index import UsearchIndex
 
+log = logging.getLogger(__name__)
 PROFILES_KEPT = 2048  # people whose interests stay in memory
 
 
@@ -95,7 +103,11 @@ class ServedGeneration:
             HALF_LIVES_DAYS,
             heard,
         )
-        tables = {name: NeighbourTable.view(folder, name) for name in TABLE_SIGNALS}
+        tables = {  # an older build did not count all of them
+            name: NeighbourTable.view(folder, name)
+            for name in TABLE_SIGNALS
+            if (folder / f"{name}.weight.npy").exists()
+        }
         self.tables = SignalTables(tables, self.vectors, popularity, heard)
         self.worths = Worths(config.actions, store.action_names())
         self.position = int(self.manifest["position"])
@@ -111,9 +123,46 @@ class ServedGeneration:
         self._items_version = -1
         self._hidden: BoolVector = self.left_out
         born_ts_ms = np.load(folder / "born_ts_ms.npy")
-        self.pipeline = home_pipeline(self.index, born_ts_ms, config.retrieval)
+        self.learned, self.ranker_trouble = self._open_ranker(born_ts_ms)
+        self.pipeline = home_pipeline(self.index, born_ts_ms, config.retrieval, self.learned)
         self.fill = fill_pipeline(popularity, born_ts_ms)
         self._catch_up_with_what_until_left_out()
+
+    def _open_ranker(self, born_ts_ms: IntVector) -> tuple[LearnedOrder | None, str]:
+        """Open the generation's ranker; without one no torch is loaded. A damaged one is said and left out."""
+        settings = self._config.ranking
+        if settings.mode == "off" or not (self.path / RANKER).exists():
+            return None, ""
+        try:
+            ranker = LearnedRanker.load(
+                self.path / RANKER,
+                dtype=settings.dtype,
+                threads=settings.threads,
+                utility=self._config.feed.weights,
+            )
+        except RankerError as error:
+            log.warning("%s", error)
+            return None, str(error)
+        items = ItemState(self.vectors, born_ts_ms, self.tables.popularity)
+        order = LearnedOrder(ranker, items, most=settings.candidates, budget_ms=settings.budget_ms)
+        return order, ""
+
+    def signal_names(self) -> tuple[str, ...]:
+        """The signals a request reads: the recipe's, or all that a ranker knows."""
+        return self.recipe.names() if self.learned is None else SIGNALS
+
+    def head_names(self) -> tuple[str, ...]:
+        """What the ranker foretells; nothing without one."""
+        return () if self.learned is None else self.learned.ranker.heads.names
+
+    def tokens(self, user_key: int, at_ts_ms: int | None) -> Tokens | None:
+        """Give a person's newest actions as the ranker reads them; None without a ranker."""
+        if self.learned is None:
+            return None
+        actions = self._histories.get(user_key, at_ts_ms)
+        out = Tokens.empty(1, self.learned.ranker.description.tokens)
+        out.put(0, actions.item_key - 1, actions.action_key, actions.ts_ms)
+        return out
 
     @cached_property
     def _labeller(self) -> Any:

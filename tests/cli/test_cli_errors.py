@@ -78,7 +78,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(tmp_path: Path) -> None:
 def test_a_failure_of_wayline_itself_is_one_line_and_its_trace_on_request(
     workspace: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(_: object, *, leaks: bool) -> None:
         raise RuntimeError("broken")
 
     monkeypatch.setattr(wayline.Engine, "doctor", fail)

@@ -234,7 +234,7 @@ def test_doctor_finds_nothing_in_a_sound_workspace(shop: Path, capsys: Capture) 
 def test_doctor_ends_with_1_when_something_is_wrong(
     shop: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wayline.Engine, "doctor", lambda self: ["a file is gone"])
+    monkeypatch.setattr(wayline.Engine, "doctor", lambda self, leaks: ["a file is gone"])
     people = here(capsys, "doctor", "-w", shop)
     assert (people.code, people.out) == (1, "problem: a file is gone\n")
     machines = here(capsys, "doctor", "-w", shop, "--json")

@@ -16,7 +16,7 @@ from wayline import errors
 from wayline.cli.app import app
 from wayline.config import Config, load_config, template
 from wayline.server.app import create_app
-from wayline.server.metrics import GAUGES, HISTORIES
+from wayline.server.metrics import GAUGES, HISTORIES, RANKER
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf-8")
@@ -62,6 +62,13 @@ def test_every_option_is_documented(path: str, flags: set[str]) -> None:
         assert short.get(flag, flag) in row, f"{path}: {flag}"
 
 
+FREE = {
+    "recipe.pins",
+    "ranking.label_weights",
+    "feed.weights",
+}  # tables with names of the user's own
+
+
 def settings() -> dict[str, object]:
     """Each key with its default."""
     found = {}
@@ -80,9 +87,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
         key: tomllib.loads(f"v = {text.strip('`')}")["v"] for key, text in rows if text != "(none)"
     }
     defaults = {
-        k: list(v) if isinstance(v, tuple) else v
-        for k, v in settings().items()
-        if k != "recipe.pins"
+        k: list(v) if isinstance(v, tuple) else v for k, v in settings().items() if k not in FREE
     }
     assert documented == defaults
     assert first_column("Settings") == {*settings(), "actions.NAME"}
@@ -92,7 +97,7 @@ def test_the_template_says_the_defaults() -> None:
     path = Path(inspect.getfile(load_config)).with_name("config_template.toml")
     assert load_config(path, environ={}) == Config()
     named = {f"{s}.{k}" for s, keys in tomllib.loads(template()).items() for k in keys}
-    assert named == settings().keys() - {"recipe.pins"}
+    assert named == settings().keys() - FREE
 
 
 def all_errors(kind: type[errors.WaylineError]) -> Iterator[type[errors.WaylineError]]:
@@ -122,5 +127,6 @@ def test_every_metric_is_documented() -> None:
     gauges = ("people", "bytes")
     names |= {f"wayline_histories_{name}" for name in gauges}
     names |= {f"wayline_history_{name}_total" for name in HISTORIES if name not in gauges}
+    names |= {f"wayline_ranker_{name}_total" for name in RANKER}
     documented = {name.partition("{")[0] for name in first_column("Metrics")}
     assert documented == names | {"wayline_generation_info", "process_*"}

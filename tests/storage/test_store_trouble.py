@@ -236,7 +236,8 @@ def test_check_finds_what_is_wrong(path: Path, frame: Any) -> None:
         "forgotten": "UPDATE users SET user_id = NULL WHERE user_key = 2",
         "stored twice": "UPDATE actions SET twin = 5555 WHERE ts_ms = 1",
         "without their action": "INSERT INTO action_details (position) VALUES (1000)",
-        "do not add up": "INSERT INTO requests VALUES (1,'r','r',0,0,0,NULL,'','',2,x'00',NULL,1)",
+        "do not add up": "INSERT INTO requests VALUES "
+        "(1,'r','r',0,0,0,NULL,'','',2,x'00',NULL,1,NULL,NULL)",
         "overlap": "INSERT INTO log SELECT last_position + 1, 5, 9, 0, columns FROM log",
     }
     for expected, statement in harm.items():

@@ -29,6 +29,7 @@ from wayline.cli.commands.restore import restore
 from wayline.cli.commands.rollback import rollback
 from wayline.cli.commands.serve import serve
 from wayline.cli.commands.show import show_app
+from wayline.cli.commands.train import train
 from wayline.cli.commands.version import version
 from wayline.cli.output import print_error
 from wayline.errors import WaylineError
@@ -41,7 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
-    init, import_, build, evaluate, serve, feed, interest, forget, export,
+    init, import_, build, train, evaluate, serve, feed, interest, forget, export,
     backup, restore, rollback, doctor, demo, version,
 )  # fmt: skip
 for command in COMMANDS:

@@ -30,6 +30,14 @@ class Candidates:
         Filled by the scorers.
     via : uint32 array, shape [C]
         Bit ``q`` is set where the ``q``-th interest drawn for the request fetched the item.
+    inputs : float32 array, shape [C, F2]
+        What a learned ranker read; empty where none scored.
+    ranked : float32 array, shape [C]
+        The ranker's own score, NaN for candidates it was not asked about.
+    probabilities : float32 array, shape [C, H]
+        Of each head, NaN likewise.
+    shortened : bool
+        The ranker was asked about fewer candidates than usual, because other requests waited.
     """
 
     item_idx: IntVector
@@ -39,6 +47,10 @@ class Candidates:
     interest: IndexVector = field(default_factory=lambda: np.zeros(0, np.int32))
     score: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))
     via: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
+    inputs: FloatMatrix = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    ranked: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))
+    probabilities: FloatMatrix = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    shortened: bool = False
 
     def __len__(self) -> int:
         return len(self.item_idx)
@@ -54,6 +66,11 @@ class Candidates:
             interest=self.interest[rows] if len(self.interest) == n else self.interest,
             score=self.score[rows] if len(self.score) == n else self.score,
             via=self.via[rows] if len(self.via) == n else self.via,
+            inputs=self.inputs[rows] if len(self.inputs) == n else self.inputs,
+            ranked=self.ranked[rows] if len(self.ranked) == n else self.ranked,
+            probabilities=self.probabilities[rows]
+            if len(self.probabilities) == n
+            else self.probabilities,
         )
 
     def sources_of(self, row: int) -> list[str]:

@@ -10,6 +10,7 @@ from wayline.feed.hydrators.columns import NearestInterest, Signals
 from wayline.feed.pipeline import Pipeline
 from wayline.feed.query import FeedQuery
 from wayline.feed.scorers.blend import Fatigue, InterestLiking, RecipeBlend
+from wayline.feed.scorers.learned import LearnedOrder
 from wayline.feed.selectors.ssd import SlidingSpectrum
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.sources.fresh import NOT_BORN, Fresh
@@ -45,9 +46,12 @@ class Everything:
 
 
 def home_pipeline(
-    index: VectorIndex, born_ts_ms: IntVector, config: RetrievalConfig
+    index: VectorIndex,
+    born_ts_ms: IntVector,
+    config: RetrievalConfig,
+    learned: LearnedOrder | None = None,
 ) -> Pipeline[FeedQuery]:
-    """Wire the home feed for one generation."""
+    """Wire the home feed for one generation, with its ranker if it has one."""
     return Pipeline(
         sources=[
             Interests(index, config.per_source),
@@ -58,7 +62,7 @@ def home_pipeline(
         ],
         hydrators=[Signals()],
         filters=[NotHidden(), NotDisliked(), NotSeen(), NotShown(), NotMuted()],
-        scorers=[RecipeBlend(), InterestLiking(), Fatigue()],
+        scorers=[RecipeBlend(), *([learned] if learned else []), InterestLiking(), Fatigue()],
         late_hydrators=[NearestInterest()],
         selector=SlidingSpectrum(),
     )

@@ -59,7 +59,11 @@ class Filter(Protocol[Q_contra]):
 
 
 class Scorer(Protocol[Q_contra]):
-    """Scores each candidate by itself: the others do not matter."""
+    """Scores each candidate by itself: the others do not matter.
+
+    One with ``optional = True`` only improves on the scores before it: where it fails, those stay. After any other
+    failure the retrieval order is left.
+    """
 
     name: str
 
@@ -80,12 +84,17 @@ class Selector(Protocol[Q_contra]):
 
 @dataclass(slots=True)
 class Trace:
-    """What happened to one query: candidates by source, what each filter removed, milliseconds by stage, failures."""
+    """What happened to one query: candidates by source, what each filter removed, milliseconds by stage, failures.
+
+    ``scored``: how many candidates a learned ranker scored; ``shortened``: fewer than it would have with more time.
+    """
 
     fetched: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     stage_ms: dict[str, float] = field(default_factory=dict)
     degraded: list[str] = field(default_factory=list)
+    scored: int = 0
+    shortened: bool = False
 
     def fail(self, stage: str, error: Exception) -> None:
         """Note that a stage failed and the answer goes on without it."""
@@ -122,10 +131,15 @@ class Pipeline(Generic[Q]):
                 candidates = self._timed(
                     trace, scorer.name, lambda s=scorer, c=candidates: s.score(query, c)
                 )
-            except Exception as error:  # the retrieval order is an answer too
+            except Exception as error:  # the order before it is an answer too
                 trace.fail(f"scorer:{scorer.name}", error)
+                if getattr(scorer, "optional", False):
+                    continue
                 candidates = _in_retrieval_order(candidates)
                 break
+        if len(candidates.ranked):
+            trace.scored = int(np.isfinite(candidates.ranked).sum())
+            trace.shortened = candidates.shortened
         candidates = _sink_what_has_no_score(candidates, trace)
         most = max(self.shortlist * getattr(query, "limit", 20), 50)
         candidates = candidates.take(np.argsort(-candidates.score, kind="stable")[:most])

@@ -49,6 +49,10 @@ class PopularityView:
         values = np.log(self._counts.at(self.at_ts_ms, item_idx) + FLOOR)
         return ((values - self.log_mean) / self.log_std).astype(np.float32)
 
+    def log_counts(self, item_idx: IntVector) -> FloatVector:
+        """Give ``log(count + FLOOR)`` of some items, shape [C]."""
+        return np.log(self._counts.at(self.at_ts_ms, item_idx) + FLOOR).astype(np.float32)
+
     def top(self, k: int) -> IntVector:
         """Give the positions of the ``k`` largest counts above 0, largest first, ties by position."""
         return self._counts.top(k)

@@ -7,6 +7,7 @@ person's newest action.
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -84,9 +85,10 @@ class Recipe:
             regime, _, rest = name.partition(".")
             regimes, signal = ((regime,), rest) if regime in REGIMES else (REGIMES, name)
             if signal not in SIGNALS:
+                near = ", ".join(difflib.get_close_matches(signal, SIGNALS, n=3) or SIGNALS[:3])
                 raise ConfigError(
-                    f"Got recipe.{name}, expected one of {', '.join(SIGNALS)}, alone or after a regime "
-                    f"({', '.join(REGIMES)}).",
+                    f"Got recipe.{name}, expected a signal that recipe.json of a generation names (like {near}), "
+                    f"alone or after a regime ({', '.join(REGIMES)}).",
                     field=f"recipe.{name}",
                 )
             for key in regimes:

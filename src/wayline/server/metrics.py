@@ -45,6 +45,13 @@ HISTORIES = {
     "late": "Of these, actions older than the newest of their person",
 }
 
+RANKER = {
+    "feeds": "Feeds whose order a learned ranker made",
+    "candidates": "Candidates it scored",
+    "shortened": "Feeds in which it scored fewer than it might, because others waited",
+    "failed": "Feeds that were answered without it because it failed or was too slow",
+}
+
 
 class Metrics:
     """The server's counters; :meth:`render` gives them as Prometheus reads them."""
@@ -147,6 +154,13 @@ class _EngineCollector(Collector):
                 yield GaugeMetricFamily(f"wayline_histories_{name}", help_text, value=float(value))
             else:
                 yield CounterMetricFamily(f"wayline_history_{name}", help_text, value=float(value))
+        for name, help_text in RANKER.items():
+            value = float(stats["ranker"][name])
+            yield CounterMetricFamily(f"wayline_ranker_{name}", help_text, value=value)
+        trouble = float(stats["ranker"]["unusable"])
+        yield GaugeMetricFamily(
+            "wayline_ranker_unusable", "1 if the ranker's files cannot be read", value=trouble
+        )
         generation = stats.get("generation")
         yield InfoMetricFamily(
             "wayline_generation", "The current generation", {"id": str(generation or "none")}

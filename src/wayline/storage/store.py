@@ -62,6 +62,8 @@ class RequestTrace:
     ``queries`` are the keys of the items that retrieval started from (the medoids of the interests
     drawn), shape [at most 32]; bit q of ``via[i]``, uint32 [K] or empty, says that ``queries[q]``
     fetched impression i. ``features`` are the signals of each impression, float16 [K, F] or empty.
+    ``ranked`` is a learned ranker's own score of each impression, float32 [K] or empty, NaN where it was not asked;
+    ``tokens`` the sequence it read, packed (``wayline.ranking.examples.requests.Tokens``).
     ``seen`` is false for an answer that nobody was shown (a question about the past): it is kept to
     be explained, and is nobody's impression.
     """
@@ -81,6 +83,8 @@ class RequestTrace:
     via: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
     features: npt.NDArray[np.float16] = field(default_factory=lambda: np.empty((0, 0), np.float16))
     seen: bool = True
+    ranked: FloatVector = field(default_factory=lambda: np.empty(0, np.float32))
+    tokens: bytes = b""
 
     def __post_init__(self) -> None:
         sizes = {len(self.item_keys), len(self.scores), len(self.propensities)}
@@ -91,6 +95,25 @@ class RequestTrace:
         assert len(self.queries) <= MAX_QUERIES, f"{len(self.queries)} queries"
         assert int(self.via.max(initial=0)) < 1 << len(self.queries), "via names an unknown query"
         assert self.features.ndim == 2, f"features of shape {self.features.shape}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredRequest:
+    """What a learned ranker read and answered in one request, and what came of it.
+
+    ``item_keys`` [K], ``features`` float16 [K, F], ``ranked`` float32 [K] (NaN where it was not asked), ``tokens`` as
+    packed; ``signals`` are the weights of the recipe then; ``answers`` are ``(item_key, action_key, ts_ms)``.
+    """
+
+    number: int
+    user_key: int
+    ts_ms: int
+    item_keys: IntVector
+    features: npt.NDArray[np.float16]
+    ranked: FloatVector
+    tokens: bytes
+    signals: Mapping[str, float]
+    answers: Sequence[tuple[int, int, int]]
 
 
 class Store(Protocol):
@@ -342,6 +365,14 @@ class Store(Protocol):
 
     def request_engagements(self, request_id: str) -> list[tuple[int, int]]:
         """``(item_key, action_key)`` of what answered one request; empty for an unknown one."""
+        ...
+
+    def scored_requests(
+        self, *, after: int = 0, until_ts_ms: int | None = None, limit: int = 10_000
+    ) -> list[ScoredRequest]:
+        """Requests that a learned ranker scored and a known person was shown, oldest number first: at most ``limit``
+        with ``number > after`` and ``ts_ms <= until_ts_ms``.
+        """
         ...
 
     def totals(self) -> FeedbackTotals:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from wayline.cli.options import HERE, AsJson, Workspace, opened
 from wayline.cli.output import count, print_json, say
 
 
-def doctor(workspace: Workspace = HERE, as_json: AsJson = False) -> None:
+def doctor(
+    leaks: Annotated[
+        bool, typer.Option("--leaks", help="Also: does anything a ranker learns from look ahead?")
+    ] = False,
+    workspace: Workspace = HERE,
+    as_json: AsJson = False,
+) -> None:
     """Check the workspace; exit code 1 if anything is wrong."""
     with opened(workspace) as engine:
-        problems = engine.doctor()
+        problems = engine.doctor(leaks=leaks)
         stats = engine.stats()
     if as_json:
         print_json({"problems": problems, "stats": stats})

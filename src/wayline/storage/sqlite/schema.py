@@ -146,6 +146,12 @@ CREATE UNIQUE INDEX histories_spans
     ON histories (user_key, number, first_ts_ms, last_ts_ms, rows);
 """
 
+VERSION_4 = """
+-- What a learned ranker answered and read: f4 [K], and the packed sequence.
+ALTER TABLE requests ADD COLUMN ranked BLOB;
+ALTER TABLE requests ADD COLUMN tokens BLOB;
+"""
+
 
 def _run(connection: sqlite3.Connection, script: str) -> None:
     """Run statements one by one: ``executescript`` would commit the caller's transaction."""
@@ -174,13 +180,18 @@ def _pack(connection: sqlite3.Connection) -> None:
     _run(connection, VERSION_3)
 
 
+def _rank(connection: sqlite3.Connection) -> None:
+    """Version 4: a request keeps what its ranker read, so that training can read it again."""
+    _run(connection, VERSION_4)
+
+
 def _item_keys_of(impressions: bytes) -> bytes:
     """Take the first four of each twelve bytes; what is damaged is for ``check`` to say."""
     whole = len(impressions) - len(impressions) % 12
     return np.frombuffer(impressions[:whole], "<u4")[::3].tobytes()
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _attribute, _pack)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _attribute, _pack, _rank)
 """``MIGRATIONS[v]`` takes a file of version ``v`` to ``v + 1``; runs inside the caller's
 transaction.
 """

@@ -39,7 +39,7 @@ from wayline.storage.sqlite.connections import Connections
 from wayline.storage.sqlite.dictionaries import ACTION_NAMES, ITEMS, SURFACES, USERS
 from wayline.storage.sqlite.group import GroupCommit
 from wayline.storage.sqlite.keys import Keys
-from wayline.storage.store import BUSY_TIMEOUT_S, SCAN_ROWS, Appended, RequestTrace
+from wayline.storage.store import BUSY_TIMEOUT_S, SCAN_ROWS, Appended, RequestTrace, ScoredRequest
 
 
 class SqliteStore:
@@ -240,6 +240,12 @@ class SqliteStore:
     def request_engagements(self, request_id: str) -> list[tuple[int, int]]:
         with self._connections.reading() as connection:
             return traces.request_engagements(connection, request_id)
+
+    def scored_requests(
+        self, *, after: int = 0, until_ts_ms: int | None = None, limit: int = 10_000
+    ) -> list[ScoredRequest]:
+        with self._connections.snapshot() as connection:
+            return traces.scored_requests(connection, after, until_ts_ms, limit)
 
     def totals(self) -> FeedbackTotals:
         with self._connections.snapshot() as connection:

@@ -14,20 +14,21 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from wayline.clock import MAX_TS_MS
 from wayline.schema import IntVector
 from wayline.storage.sqlite import engagements
 from wayline.storage.sqlite.dictionaries import SURFACES, names
 from wayline.storage.sqlite.keys import Keys
-from wayline.storage.store import RequestTrace
+from wayline.storage.store import RequestTrace, ScoredRequest
 
 IMPRESSION = np.dtype([("item_key", "<u4"), ("score", "<f4"), ("propensity", "<f4")])
 
 INSERT = """
 INSERT INTO requests (
     request_id, chain_id, user_key, ts_ms, surface_key,
-    generation, trace, provenance, shown, impressions, features, seen
+    generation, trace, provenance, shown, impressions, features, seen, ranked, tokens
 )
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14
 -- another process may have forgotten the person while the answer was on its way here
 WHERE NOT EXISTS (SELECT 1 FROM users WHERE user_key = ?3 AND user_id IS NULL)
 ON CONFLICT (request_id) DO NOTHING
@@ -58,6 +59,8 @@ def append_traces(
                 _pack(request),
                 request.features.astype("<f2").tobytes() or None,
                 request.seen,
+                request.ranked.astype("<f4").tobytes() or None,
+                request.tokens or None,
             ),
         )
         if cursor.rowcount and request.user_key and request.seen:
@@ -93,14 +96,14 @@ def request(connection: sqlite3.Connection, request_id: str) -> dict[str, Any] |
     """See ``Store.request``."""
     row = connection.execute(
         "SELECT request_id, user_key, ts_ms, surface_key, generation, chain_id, trace, "
-        "provenance, features, impressions "
+        "provenance, features, impressions, ranked, tokens "
         "FROM requests WHERE request_id = ?",
         (request_id,),
     ).fetchone()
     if row is None:
         return None
     found_id, user_key, ts_ms, surface_key, generation, chain_id, trace, provenance = row[:8]
-    features, packed = row[8:]
+    features, packed, ranked, tokens = row[8:]
     shown = np.frombuffer(packed, IMPRESSION)
     why = json.loads(provenance) or [None] * len(shown)
     return {
@@ -113,6 +116,8 @@ def request(connection: sqlite3.Connection, request_id: str) -> dict[str, Any] |
         "trace": json.loads(trace),
         **_queries(connection, (user_key, ts_ms, found_id)),
         "features": _features(features, len(shown)),
+        "ranked": np.frombuffer(ranked or b"", "<f4"),
+        "tokens": tokens or b"",
         "impressions": [
             {
                 "item_key": item_key,
@@ -155,6 +160,41 @@ def request_engagements(connection: sqlite3.Connection, request_id: str) -> list
         "WHERE r.request_id = ?",
         (request_id,),
     ).fetchall()
+
+
+def scored_requests(
+    connection: sqlite3.Connection, after: int, until_ts_ms: int | None, limit: int
+) -> list[ScoredRequest]:
+    """See ``Store.scored_requests``."""
+    rows = connection.execute(
+        "SELECT request_number, user_key, ts_ms, impressions, features, ranked, tokens, "
+        "json_extract(trace, '$.signals') FROM requests "
+        "WHERE request_number > ? AND ts_ms <= ? AND ranked IS NOT NULL AND seen AND user_key <> 0 "
+        "ORDER BY request_number LIMIT ?",
+        (after, MAX_TS_MS if until_ts_ms is None else until_ts_ms, limit),
+    ).fetchall()
+    found = []
+    for number, user_key, ts_ms, packed, features, ranked, tokens, signals in rows:
+        item_keys = np.frombuffer(packed, IMPRESSION)["item_key"].astype(np.int64)
+        answers = connection.execute(
+            "SELECT item_key, action_key, acted_ts_ms FROM engagements "
+            "WHERE user_key = ? AND request_number = ?",
+            (user_key, number),
+        ).fetchall()
+        found.append(
+            ScoredRequest(
+                number,
+                user_key,
+                ts_ms,
+                item_keys,
+                _features(features, len(item_keys)),
+                np.frombuffer(ranked, "<f4"),
+                tokens or b"",
+                json.loads(signals or "{}"),
+                answers,
+            )
+        )
+    return found
 
 
 def user_requests(connection: sqlite3.Connection, user_key: int) -> list[str]:

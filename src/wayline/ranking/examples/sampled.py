@@ -1,0 +1,308 @@
+"""Sampled examples: what people did, among what retrieval, popularity and the moment's trends could have shown them.
+
+For a log without impressions. The newest part of the log is cut into windows. For each window everything a feed reads
+(item-to-item tables, vectors, counts) is made from what came before it, and people are asked about at moments inside
+it, with all that they had done by then: two thirds just before an action, as somebody who opens a page asks, the rest
+at moments between visits. Candidates are the best of every signal, as in a feed; an item that no signal brings could
+never have been shown and is no example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from wayline.ranking.examples.heads import Heads
+from wayline.ranking.examples.requests import Examples, Tokens
+from wayline.ranking.features import FEATURES, ItemState, read_features, signals_of
+from wayline.retrieval.recipe import Recipe, regime_of
+from wayline.retrieval.signals import SIGNALS, Reading, SignalTables
+from wayline.schema import FloatMatrix, FloatVector, IntVector
+from wayline.sequences.history import UserSequence
+
+TOP_PER_SIGNAL = 30
+MIN_HISTORY = 3
+BETWEEN = 1 / 3  # of the requests, at moments between visits
+MOMENTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Everybody's actions sorted by user, then time, shape [M]; ``begin`` [U + 1] says where each user starts.
+
+    ``first`` [M] is true for the wanting actions that are the first of their user on their item, ``worth`` is of every
+    action, scaled to 1.
+    """
+
+    item_idx: IntVector
+    action_key: npt.NDArray[np.int16]
+    ts_ms: IntVector
+    worth: FloatVector
+    first: npt.NDArray[np.bool_]
+    begin: IntVector
+
+    @classmethod
+    def of(
+        cls,
+        user_idx: IntVector,
+        item_idx: IntVector,
+        action_key: npt.NDArray[np.int16],
+        ts_ms: IntVector,
+        worth: FloatVector,
+        n_users: int,
+    ) -> People:
+        """Sort a log that is in time order."""
+        order = np.argsort(user_idx, kind="stable")
+        users, items, worth = user_idx[order], item_idx[order], worth[order]
+        wanting = np.flatnonzero(worth > 0)
+        pair = users[wanting] * np.int64(item_idx.max(initial=0) + 1) + items[wanting]
+        first = np.zeros(len(order), bool)
+        first[wanting[np.unique(pair, return_index=True)[1]]] = True
+        begin = np.searchsorted(users, np.arange(n_users + 1))
+        return cls(items, action_key[order], ts_ms[order], worth, first, begin)
+
+    def rows(self, user_idx: int) -> slice:
+        """Where one user's actions stand."""
+        return slice(int(self.begin[user_idx]), int(self.begin[user_idx + 1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One person asked about at one moment: the first ``known`` of their actions have happened.
+
+    ``between`` two visits the next thing they came to want counts too, however long they stayed away.
+    """
+
+    user_idx: int
+    at_ts_ms: int
+    known: int
+    between: bool = False
+
+
+def ask(
+    people: People,
+    since_ts_ms: int,
+    until_ts_ms: int,
+    n: int,
+    rng: np.random.Generator,
+) -> list[Question]:
+    """Choose whom to ask, and when, in ``(since, until]``: just before a first-time want, or between visits."""
+    users = len(people.begin) - 1
+    owner = np.repeat(np.arange(users), np.diff(people.begin))
+    wanted = np.cumsum(people.first)  # first-time wants up to and with each row, over everybody
+    before_own = wanted - people.first - np.concatenate([[0], wanted])[people.begin[owner]]
+    late = np.flatnonzero(
+        people.first
+        & (people.ts_ms > since_ts_ms)
+        & (people.ts_ms <= until_ts_ms)
+        & (before_own >= MIN_HISTORY)
+    )
+    if not len(late):
+        return []
+    chosen = rng.choice(late, min(int(n * (1 - BETWEEN)), len(late)), replace=False)
+    asked = [
+        # A millisecond before: what happened then is what is asked for, popularity must not have counted it.
+        Question(int(owner[row]), int(people.ts_ms[row]) - 1, int(row - people.begin[owner[row]]))
+        for row in chosen
+    ]
+    moments = np.sort(rng.choice(people.ts_ms[late], MOMENTS))
+    pairs = [
+        (user, int(moment))
+        for moment in moments
+        for user in np.unique(owner[late[people.ts_ms[late] > moment]])
+    ]
+    for k in rng.permutation(len(pairs))[: int(n * BETWEEN)]:
+        user, moment = pairs[k]
+        times = people.ts_ms[people.rows(user)]
+        known = int(np.searchsorted(times, moment, side="right"))
+        asked.append(Question(user, moment, known, between=True))
+    return sorted(asked, key=lambda q: q.at_ts_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a feed would have read at the time: made from actions up to the window's beginning and no later ones.
+
+    Popularity alone goes on counting, as it does while serving; it is read as of each moment.
+    """
+
+    tables: SignalTables
+    items: ItemState
+    recipe: Recipe
+    space: int
+
+
+def sample_examples(
+    people: People,
+    past: Past,
+    questions: list[Question],
+    heads: Heads,
+    *,
+    negatives: int,
+    tokens: int,
+    rng: np.random.Generator,
+    exclude_seen: bool = True,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Examples:
+    """Answer the questions of one window: features, tokens and labels of drawn candidates.
+
+    Parameters
+    ----------
+    negatives : int
+        Drawn per request among the candidates that nothing followed; each stands for its share of them.
+    tokens : int
+        S, the newest actions kept.
+    exclude_seen : bool
+        Leave out what the person had wanted before, as a feed with ``feed.repeat = "exclude"`` does.
+
+    Returns
+    -------
+    Examples
+        Requests that retrieval had no candidate for are left out.
+    """
+    kept = Tokens.empty(len(questions), tokens)
+    answers: list[Answer] = []
+    for number, question in enumerate(questions):
+        found = answer(people, past, question, heads, exclude_seen=exclude_seen)
+        if number % 200 == 0:
+            progress(number / len(questions))
+        if found is None:
+            continue
+        start = int(people.begin[question.user_idx])
+        known = slice(start, start + question.known)
+        kept.put(
+            len(answers), people.item_idx[known], people.action_key[known], people.ts_ms[known]
+        )
+        rows, weight = draw_rows(found.labels, negatives, rng)
+        answers.append(found.drawn(rows, weight))
+    return _examples(answers, kept, past.space, len(heads))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The candidates of one question, as columns: features [C, F], base [C], labels [C, H], weight [C]."""
+
+    question: Question
+    item_idx: IntVector
+    features: FloatMatrix
+    base: FloatVector
+    labels: FloatMatrix
+    weight: FloatVector
+
+    def drawn(self, rows: IntVector, weight: FloatVector) -> Answer:
+        """Give some of the rows."""
+        return Answer(
+            self.question, self.item_idx[rows], self.features[rows], self.base[rows], self.labels[rows], weight
+        )  # fmt: skip
+
+
+def answer(
+    people: People, past: Past, question: Question, heads: Heads, *, exclude_seen: bool = True
+) -> Answer | None:
+    """Find the candidates of one question, what was known of them and what followed; None without any."""
+    own = people.rows(question.user_idx)
+    known = slice(own.start, own.start + question.known)
+    history = UserSequence(
+        people.item_idx[known], people.ts_ms[known], people.worth[known], np.arange(question.known)
+    ).wanted()
+    at_ts_ms = question.at_ts_ms
+    reading = Reading(past.tables, SIGNALS, history, at_ts_ms)
+    item_idx = np.unique(np.concatenate([reading.top(name, TOP_PER_SIGNAL) for name in SIGNALS]))
+    if exclude_seen:
+        item_idx = item_idx[~np.isin(item_idx, history.item_idx)]
+    if not len(item_idx):
+        return None
+    features = read_features(reading, past.items, history, at_ts_ms, item_idx)
+    newest = int(history.ts_ms[-1]) if len(history) else 0
+    regime = regime_of(len(history), newest, at_ts_ms)
+    return Answer(
+        question,
+        item_idx,
+        features,
+        base_scores(features, past.recipe, regime),
+        _labels(people, slice(known.stop, own.stop), question, item_idx, heads),
+        np.ones(len(item_idx), np.float32),
+    )
+
+
+def _labels(
+    people: People, later: slice, question: Question, item_idx: IntVector, heads: Heads
+) -> FloatMatrix:
+    """What followed within each head's window, shape [C, H]."""
+    labels = np.zeros((len(item_idx), len(heads)), np.float32)
+    end = later.start + int(
+        np.searchsorted(
+            people.ts_ms[later], question.at_ts_ms + heads.window_ms.max(initial=0), side="right"
+        )
+    )
+    items, keys = people.item_idx[later.start : end], people.action_key[later.start : end]
+    wait_ms = people.ts_ms[later.start : end] - question.at_ts_ms
+    at = np.searchsorted(item_idx, items)
+    at[at == len(item_idx)] = 0
+    shown = item_idx[at] == items
+    for head in range(len(heads)):
+        hit = shown & (keys == heads.action_key[head]) & (wait_ms <= heads.window_ms[head])
+        labels[at[hit], head] = 1.0
+    if question.between:
+        _label_next(people, later, item_idx, heads, labels)
+    return labels
+
+
+def _label_next(
+    people: People, later: slice, item_idx: IntVector, heads: Heads, labels: FloatMatrix
+) -> None:
+    """Mark the next first-time want, if it is among the candidates."""
+    nexts = np.flatnonzero(people.first[later])
+    if not len(nexts):
+        return
+    row = later.start + int(nexts[0])
+    at = np.flatnonzero(item_idx == people.item_idx[row])
+    head = np.flatnonzero(heads.action_key == people.action_key[row])
+    if len(at) and len(head):
+        labels[at[0], head[0]] = 1.0
+
+
+def draw_rows(
+    labels: FloatMatrix, negatives: int, rng: np.random.Generator
+) -> tuple[IntVector, FloatVector]:
+    """Keep every candidate that something followed, and some of the others for all of them; rows and weights."""
+    followed = labels.any(axis=1)
+    rest = np.flatnonzero(~followed)
+    drawn = rng.choice(rest, min(negatives, len(rest)), replace=False)
+    rows = np.concatenate([np.flatnonzero(followed), np.sort(drawn)])
+    weight = np.ones(len(rows), np.float32)
+    weight[int(followed.sum()) :] = len(rest) / max(len(drawn), 1)
+    return rows, weight
+
+
+def base_scores(features: FloatMatrix, recipe: Recipe, regime: str) -> FloatVector:
+    """The score that serves without a ranker, from rounded features, shape [C]."""
+    weights = recipe.weights[regime]
+    by_signal = np.array([weights.get(name, 0.0) for name in SIGNALS], np.float32)
+    return np.asarray(signals_of(features) @ by_signal, dtype=np.float32)
+
+
+def _examples(answers: list[Answer], kept: Tokens, space: int, n_heads: int) -> Examples:
+    n = len(answers)
+    size = [len(a.item_idx) for a in answers]
+    nothing = (
+        np.zeros(0, np.int64),
+        np.zeros((0, len(FEATURES)), np.float32),
+        np.zeros(0, np.float32),
+        np.zeros((0, n_heads), np.float32),
+        np.zeros(0, np.float32),
+    )
+    columns = zip(
+        *((a.item_idx, a.features, a.base, a.labels, a.weight) for a in answers), strict=True
+    )
+    return Examples(
+        np.array([a.question.at_ts_ms for a in answers], np.int64),
+        np.array([a.question.user_idx for a in answers], np.int64),
+        np.concatenate([[0], np.cumsum(size)]).astype(np.int64),
+        np.full(n, space, np.int32),
+        Tokens(kept.item_idx[:n], kept.action_key[:n], kept.ts_ms[:n]),
+        *([np.concatenate(column) for column in columns] if n else nothing),
+    )

@@ -1,0 +1,26 @@
+"""The items as a ranker reads them; without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wayline.schema import BoolVector, FloatMatrix
+
+
+@dataclass(frozen=True, slots=True)
+class ItemInputs:
+    """What a ranker reads of items.
+
+    Attributes
+    ----------
+    tables : list of float32 array, shape [N, d]
+        Item vectors, one table a space.
+    known : bool array, shape [N]
+        Items whose id was learned; others go in as 0.
+    n_actions : int
+        Actions the ranker has a vector for; later names are left out of its sequences.
+    """
+
+    tables: list[FloatMatrix]
+    known: BoolVector
+    n_actions: int
