@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 SHAPES = ((100, 500), (10, 500), (50, 500), (100, 100), (100, 1000), (100, 10), (1, 500))
+PATHS = ("native-float32", "native-bfloat16", "torch-float32")
 REQUESTS = 8  # whose rankings are compared
 TOP = 20
 NOW_MS = 1_700_000_000_000
@@ -72,12 +73,12 @@ def contenders_of(
     return found
 
 
-def _scorers(module: Any, threads: int) -> dict[str, Any]:
+def _scorers(module: Any, threads: int, paths: tuple[str, ...] = PATHS) -> dict[str, Any]:
     from wayline.errors import ConfigError
     from wayline.ranking.scorer.transact import TransActScorer
 
     found = {}
-    for path in ("native-float32", "native-bfloat16", "torch-float32"):
+    for path in paths:
         try:
             found[path] = TransActScorer(module, threads=threads, path=path)
         except ConfigError:
@@ -130,8 +131,10 @@ def _agreement(
     }
 
 
-def _one(module: Any, length: int, candidates: int, threads: int, effort: float) -> dict[str, Any]:
-    scorers = _scorers(module, threads)
+def _one(
+    module: Any, length: int, candidates: int, threads: int, effort: float, paths: tuple[str, ...]
+) -> dict[str, Any]:
+    scorers = _scorers(module, threads, paths)
     request = request_of(length, candidates, module.config.n_actions, module.config.item_dim, 0)
     contenders = contenders_of(module, request, threads, scorers)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
@@ -185,6 +188,7 @@ def run(
     shapes: tuple[tuple[int, int], ...],
     threads: int,
     effort: float,
+    paths: tuple[str, ...] = PATHS,
     *,
     report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -202,7 +206,7 @@ def run(
     report("".join(f"{head:>16}" for head in HEADS))
     rows = []
     for length, candidates in shapes:
-        rows.append(_one(module, length, candidates, threads, effort))
+        rows.append(_one(module, length, candidates, threads, effort, paths))
         for line in _lines(rows[-1]):
             report(line)
     report(
@@ -219,13 +223,14 @@ def main(argv: list[str] | None = None) -> int:
         "--shapes", nargs="*", default=[f"{s}x{c}" for s, c in SHAPES], help="actions x candidates"
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--paths", nargs="*", default=list(PATHS))
     parser.add_argument("--effort", type=float, default=1.0, help="more turns, steadier figures")
     parser.add_argument(
         "--json", type=Path, default=Path(__file__).parent / "results" / "score.json"
     )
     options = parser.parse_args(argv)
     shapes = tuple((int(s), int(c)) for s, c in (shape.split("x") for shape in options.shapes))
-    found = run(shapes, options.threads, options.effort)
+    found = run(shapes, options.threads, options.effort, tuple(options.paths))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     exact = (
