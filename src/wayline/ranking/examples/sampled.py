@@ -166,7 +166,9 @@ def sample_examples(
     kept = Tokens.empty(len(questions), tokens)
     answers: list[Answer] = []
     for number, question in enumerate(questions):
-        found = answer(people, past, question, heads, exclude_seen=exclude_seen)
+        found = answer(
+            people, past, question, heads, exclude_seen=exclude_seen, negatives=negatives, rng=rng
+        )
         if number % 200 == 0:
             progress(number / len(questions))
         if found is None:
@@ -176,8 +178,7 @@ def sample_examples(
         kept.put(
             len(answers), people.item_idx[known], people.action_key[known], people.ts_ms[known]
         )
-        rows, weight = draw_rows(found.labels, negatives, rng)
-        answers.append(found.drawn(rows, weight))
+        answers.append(found)
     return _examples(answers, kept, past.space, len(heads))
 
 
@@ -192,17 +193,21 @@ class Answer:
     labels: FloatMatrix
     weight: FloatVector
 
-    def drawn(self, rows: IntVector, weight: FloatVector) -> Answer:
-        """Give some of the rows."""
-        return Answer(
-            self.question, self.item_idx[rows], self.features[rows], self.base[rows], self.labels[rows], weight
-        )  # fmt: skip
-
 
 def answer(
-    people: People, past: Past, question: Question, heads: Heads, *, exclude_seen: bool = True
+    people: People,
+    past: Past,
+    question: Question,
+    heads: Heads,
+    *,
+    exclude_seen: bool = True,
+    negatives: int | None = None,
+    rng: np.random.Generator | None = None,
 ) -> Answer | None:
-    """Find the candidates of one question, what was known of them and what followed; None without any."""
+    """Find the candidates of one question, what was known of them and what followed; None without any.
+
+    With ``rng`` only ``negatives`` of those that nothing followed are drawn, and only what is drawn is described.
+    """
     own = people.rows(question.user_idx)
     known = slice(own.start, own.start + question.known)
     history = UserSequence(
@@ -215,6 +220,11 @@ def answer(
         item_idx = item_idx[~np.isin(item_idx, history.item_idx)]
     if not len(item_idx):
         return None
+    labels = _labels(people, slice(known.stop, own.stop), question, item_idx, heads)
+    weight = np.ones(len(item_idx), np.float32)
+    if rng is not None and negatives is not None:
+        rows, weight = draw_rows(labels, negatives, rng)
+        item_idx, labels = item_idx[rows], labels[rows]
     features = read_features(reading, past.items, history, at_ts_ms, item_idx)
     newest = int(history.ts_ms[-1]) if len(history) else 0
     regime = regime_of(len(history), newest, at_ts_ms)
@@ -223,8 +233,8 @@ def answer(
         item_idx,
         features,
         base_scores(features, past.recipe, regime),
-        _labels(people, slice(known.stop, own.stop), question, item_idx, heads),
-        np.ones(len(item_idx), np.float32),
+        labels,
+        weight,
     )
 
 

@@ -42,9 +42,8 @@ def batch_of(examples: Examples, items: ItemInputs) -> Labelled:
     item_idx = np.where(there, tokens.item_idx, 0)[:, :longest]
     n_items, dim = items.tables[0].shape
     rows = examples.request_idx
-    stacked = len(items.tables) > 1
-    table = np.concatenate(items.tables) if stacked else items.tables[0]
-    offset = examples.space.astype(np.int64) * n_items if stacked else np.zeros(len(examples), int)
+    table = items.stacked
+    offset = examples.space.astype(np.int64) * n_items * (len(items.tables) > 1)
     inside = (item_idx < n_items) & there[:, :longest]
     vectors = table[np.where(inside, item_idx, 0) + offset[:, None]]
     vectors[~inside] = 0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
 
 from wayline.schema import BoolVector, FloatMatrix
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: a cached property
 class ItemInputs:
     """What a ranker reads of items.
 
@@ -24,3 +27,8 @@ class ItemInputs:
     tables: list[FloatMatrix]
     known: BoolVector
     n_actions: int
+
+    @cached_property
+    def stacked(self) -> FloatMatrix:
+        """All tables below each other, shape [spaces * N, d]."""
+        return self.tables[0] if len(self.tables) == 1 else np.concatenate(self.tables)

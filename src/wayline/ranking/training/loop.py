@@ -17,6 +17,8 @@ from wayline.ranking.examples.heads import Heads
 from wayline.ranking.examples.requests import Examples
 from wayline.ranking.metrics import gauc, hits, ndcg
 from wayline.ranking.modules.ranker import Ranker
+from wayline.ranking.modules.transact import TransAct
+from wayline.ranking.scorer.transact import TransActScorer
 from wayline.ranking.training.batches import Labelled, batches
 from wayline.ranking.training.inputs import ItemInputs
 from wayline.ranking.training.losses import head_loss, order_loss
@@ -158,9 +160,13 @@ def _loss(
 def score(
     ranker: Ranker, examples: Examples, items: ItemInputs, device: torch.device | None = None
 ) -> FloatMatrix:
-    """Give the logits of all rows, shape [T, H]."""
+    """Give the logits of all rows, shape [T, H]: on a CPU by the scorer that serves, elsewhere by the module."""
     was_training = ranker.training
     ranker.eval()
+    if isinstance(ranker.encoder, TransAct) and (device is None or device.type == "cpu"):
+        logits = _score_fast(ranker, ranker.encoder, examples, items)
+        ranker.train(was_training)
+        return logits
     with torch.inference_mode():
         parts = [
             ranker(b.inputs.to(device) if device is not None else b.inputs).cpu().numpy()
@@ -168,6 +174,26 @@ def score(
         ]
     ranker.train(was_training)
     return np.concatenate(parts) if parts else np.zeros((0, len(ranker.config.heads)), np.float32)
+
+
+def _score_fast(
+    ranker: Ranker, encoder: TransAct, examples: Examples, items: ItemInputs
+) -> FloatMatrix:
+    """Score request by request: what does not depend on the candidate is done once."""
+    scorer = TransActScorer(encoder, dtype="float32")
+    out = [np.zeros((0, len(ranker.config.heads)), np.float32)]
+    with torch.inference_mode():
+        for batch in batches(examples, items, 1):
+            inputs = batch.inputs
+            sequence = scorer.score(
+                inputs.action_type[0],
+                inputs.item_vector[0],
+                inputs.action_ts_ms[0],
+                int(inputs.request_ts_ms[0]),
+                inputs.candidate_vector,
+            )
+            out.append(ranker(inputs, sequence).numpy())
+    return np.concatenate(out)
 
 
 def utility(logits: FloatMatrix, heads: Heads) -> FloatVector:
