@@ -96,11 +96,11 @@ class RankingConfig:
     mode: str = "auto"
     encoder: str = "transact"
     windows: int = 2
-    max_requests: int = 6000
+    max_requests: int = 4000
     negatives: int = 16
     tokens: int = 50
     item_dim: int = 16
-    epochs: int = 5
+    epochs: int = 4
     learning_rate: float = 1e-3
     seed: int = 0
     device: str = "cpu"

@@ -32,18 +32,20 @@ def evaluate_workspace(
     users: int,
     seed: int,
     on_progress: Callable[[str, int, int], None] | None,
+    trainings: int = 0,
 ) -> Report:
     """Split the log, build from the training part alone, and ask for feeds as of then.
 
     The system that is asked is the product's own: a workspace with the same settings and items, in
-    a folder that is gone afterwards.
+    a folder that is gone afterwards. With ``trainings`` it is asked once more for each ranker
+    trained on the training part, seeds from 0 up; one that the guard keeps out answers as the recipe.
     """
     from wayline.evaluation import evaluate
 
     items = items_of(engine)
     with ExitStack() as stack:
 
-        def make_system(train: pl.DataFrame) -> Engine:
+        def build(train: pl.DataFrame) -> Engine:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wayline-evaluate-"))
             # The sentence encoder's vectors of the same titles are the same: not computed again.
             cache = engine.path / "data" / "cache"
@@ -51,10 +53,11 @@ def evaluate_workspace(
                 shutil.copytree(cache, Path(folder) / "data" / "cache")
             return _scratch(stack, Path(folder), engine.config, items, train)
 
+        systems = {"feed": build} if trainings == 0 else _trained(stack, build, trainings)
         return evaluate(
             log_of(engine),
             items,
-            make_system=make_system,
+            make_system=systems,
             worths=engine.config.actions,
             how=how,
             k=k,
@@ -62,6 +65,33 @@ def evaluate_workspace(
             seed=seed,
             on_progress=on_progress,
         )
+
+
+def _trained(
+    stack: ExitStack, build: Callable[[pl.DataFrame], Engine], trainings: int
+) -> dict[str, Callable[[pl.DataFrame], Engine]]:
+    """Name the systems: the recipe's order, then a ranker for each seed, all over one build of a training part."""
+    built: list[Engine] = []
+
+    def recipe(train: pl.DataFrame) -> Engine:
+        built.append(build(train))
+        return built[-1]
+
+    def ranked(seed: int) -> Callable[[pl.DataFrame], Engine]:
+        def make(_train: pl.DataFrame) -> Engine:
+            import wayline
+
+            settings: dict[str, Any] = dataclasses.asdict(built[-1].config)
+            settings["ranking"]["seed"] = seed
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wayline-train-")))
+            twin = wayline.open(built[-1].backup(folder / "workspace"), config=settings)
+            stack.callback(twin.close)
+            twin.train()
+            return twin
+
+        return make
+
+    return {"recipe's order": recipe} | {f"feed, seed {n}": ranked(n) for n in range(trainings)}
 
 
 def log_of(engine: Engine) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wayline.cli.commands.build import print_generation
+from wayline.cli.commands.train import print_training
 from wayline.cli.options import AsJson
 from wayline.cli.output import count, print_json, print_report, say
 from wayline.cli.progress import building, counting, importing
@@ -34,6 +35,7 @@ INTERESTS_SHOWN = 6
 FEED_LIMIT = 8
 PORT = 8000
 PEOPLE_ASKED = 300
+TRAININGS = 3
 SETTINGS = {  # lines of the template -> the demo data's settings
     "# buy = 1.0": "buy = 1.0",
     "# return = -1.0": "return = -1.0",
@@ -51,7 +53,7 @@ def demo(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import a real shop's log, build, evaluate, show three customers, serve."""
+    """Import a real shop's log, build, train, evaluate, show three customers, serve."""
     import wayline
 
     end = oneshot or as_json or not sys.stdout.isatty()
@@ -88,18 +90,23 @@ def make_workspace(directory: Path) -> None:
 
 def _from_log_to_feeds(engine: Engine, *, shown: bool) -> dict[str, Any]:
     tell: Callable[[str], None] = say if shown else _silent
-    tell("1/5  Importing Online Retail (D. Chen, 2012; CC BY 4.0)")
+    tell("1/6  Importing Online Retail (D. Chen, 2012; CC BY 4.0)")
     tell(f"     {_import(engine, shown=shown)}")
-    tell("2/5  Building: embeddings, index, interests, and the recipe fitted to this log")
+    tell("2/6  Building: embeddings, index, interests, and the recipe fitted to this log")
     with building(shown=shown) as progress:
         generation = engine.build(progress=progress)
     if shown:
         print_generation(generation)
-    tell(f"3/5  Evaluating: {PEOPLE_ASKED} customers' next new item, asked as of then")
+    tell("3/6  Training: which order do people answer?")
+    with building(shown=shown) as progress:
+        generation = engine.train(progress=progress)
+    if shown:
+        print_training(generation)
+    tell(f"4/6  Evaluating: {PEOPLE_ASKED} customers' next new item, asked as of then")
     report = _evaluate(engine, shown=shown)
     if shown:
         print_report(report)
-    tell("4/5  Three customers")
+    tell("5/6  Three customers")
     customers = []
     for user_id in CUSTOMERS:
         interests = engine.interests(user_id)
@@ -128,7 +135,13 @@ def _evaluate(engine: Engine, *, shown: bool) -> Report:
 
     with counting("evaluating", shown=shown) as progress:
         return evaluate_workspace(
-            engine, how=["time"], k=[10], users=PEOPLE_ASKED, seed=0, on_progress=progress
+            engine,
+            how=["time"],
+            k=[10],
+            users=PEOPLE_ASKED,
+            seed=0,
+            on_progress=progress,
+            trainings=TRAININGS,
         )
 
 
@@ -152,7 +165,7 @@ def _serve(engine: Engine, port: int, *, end: bool, shown: bool) -> dict[str, An
 
     def on_ready(url: str, stop: Callable[[], None]) -> None:
         if shown:
-            say(f"5/5  Serving at {url}")
+            say(f"6/6  Serving at {url}")
             _print_next(engine, url)
         if end:
             # Not in the server's own thread: that one has to answer.

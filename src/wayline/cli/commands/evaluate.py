@@ -26,6 +26,9 @@ def evaluate(
     k: Annotated[list[int] | None, typer.Option("-k", min=1, help="List lengths.")] = None,
     users: Annotated[int, typer.Option(min=1, help="Ask for at most so many people.")] = 1000,
     seed: Annotated[int, typer.Option(help="Draws those people.")] = 0,
+    trainings: Annotated[
+        int, typer.Option(min=0, help="Also ask rankers trained with so many seeds.")
+    ] = 0,
     *,
     workspace: Workspace = HERE,
     as_json: AsJson = False,
@@ -41,6 +44,7 @@ def evaluate(
             users=users,
             seed=seed,
             on_progress=progress,
+            trainings=trainings,
         )
     if as_json:
         print_json(report.to_dict())
