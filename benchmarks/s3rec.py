@@ -35,7 +35,9 @@ EVERYBODY = NextItemConfig(
     temperature=0.1,
 )
 CONFIGS = {
-    "beauty": replace(EVERYBODY, dim=128, batch_users=128, average=0.999, patience=6),
+    "beauty": replace(
+        EVERYBODY, dim=128, batch_users=128, average=0.999, patience=6, refit_epochs=10
+    ),
     "lastfm": replace(EVERYBODY, dim=64, batch_users=32, average=0.99, patience=12),
 }
 PUBLISHED = {  # HR@10, NDCG@10 on the same files; who measured
