@@ -3,6 +3,7 @@
 #   make test    all tests that need no accelerator
 #   make check   format, lint, types, then the tests: what CI runs
 #   make bench   the benchmarks, side by side with what they are measured against; BENCH="ward feed" runs those
+#   make ablations   the published ablations of the rankers, on the shared sets and simulated people; ABLATIONS=--quick
 #   make docs    check the links of the documentation
 #   make lock    write requirements.lock anew from what .venv holds
 
@@ -11,9 +12,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH ?=
+ABLATIONS ?=
 
 .DEFAULT_GOAL := test
-.PHONY: setup demo test check bench docs lock clean
+.PHONY: setup demo test check bench ablations docs lock clean
 
 setup: $(STAMP)
 
@@ -38,6 +40,9 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	set -e; for name in $(or $(BENCH),$$($(BIN)/wayline bench)); do $(BIN)/wayline bench $$name; done
+
+ablations: $(STAMP)
+	$(BIN)/python -m benchmarks.ablations $(ABLATIONS)
 
 docs: $(STAMP)
 	$(BIN)/python scripts/check_docs.py
