@@ -185,9 +185,18 @@ class LearnedRanker:
         """
         n = len(item_idx)
         request = Examples(
-            np.array([at_ts_ms]), np.zeros(1, np.int64), np.array([0, n]), np.zeros(1, np.int32), tokens,
-            item_idx, features, base, np.zeros((n, len(self.heads)), np.float32), np.ones(n, np.float32),
-        )  # fmt: skip
+            at_ts_ms=np.array([at_ts_ms]),
+            user_idx=np.zeros(1, np.int64),
+            begin=np.array([0, n]),
+            space=np.zeros(1, np.int32),
+            between=np.zeros(1, bool),
+            tokens=tokens,
+            item_idx=item_idx,
+            features=features,
+            base=base,
+            labels=np.zeros((n, len(self.heads)), np.float32),
+            weight=np.ones(n, np.float32),
+        )
         return self._answer(self.logits(request))
 
     def logits(self, examples: Examples) -> FloatMatrix:

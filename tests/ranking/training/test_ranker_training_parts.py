@@ -24,7 +24,7 @@ def examples_of(labels: list[list[float]], sizes: list[int], users: list[int]) -
     zeros = np.zeros(n, np.float32)
     return Examples(
         np.arange(len(sizes)), np.array(users), np.concatenate([[0], np.cumsum(sizes)]),
-        np.zeros(len(sizes), np.int32), Tokens.empty(len(sizes), 1), np.arange(n),
+        np.zeros(len(sizes), np.int32), np.zeros(len(sizes), bool), Tokens.empty(len(sizes), 1), np.arange(n),
         np.zeros((n, 1), np.float32), zeros, y, np.ones(n, np.float32),
     )  # fmt: skip
 

@@ -81,6 +81,8 @@ class Examples:
         Rows ``begin[r]`` to ``begin[r + 1]`` are the candidates of request r.
     space : int32 array, shape [R]
         Which of the item spaces the request's vectors are read from.
+    between : bool array, shape [R]
+        Asked at a moment between visits, not just before an action.
     tokens : Tokens
     item_idx : int64 array, shape [T]
     features : float32 array, shape [T, F]
@@ -96,6 +98,7 @@ class Examples:
     user_idx: IntVector
     begin: IntVector
     space: npt.NDArray[np.int32]
+    between: BoolVector
     tokens: Tokens
     item_idx: IntVector
     features: FloatMatrix
@@ -129,6 +132,7 @@ class Examples:
         t = self.tokens
         return Examples(
             self.at_ts_ms[requests], self.user_idx[requests], begin, self.space[requests],
+            self.between[requests],
             Tokens(t.item_idx[requests], t.action_key[requests], t.ts_ms[requests]),
             self.item_idx[rows], self.features[rows], self.base[rows], self.labels[rows], self.weight[rows],
         )  # fmt: skip
@@ -143,7 +147,7 @@ class Examples:
         )
         joined = cls(
             np.concatenate([p.at_ts_ms for p in parts]), np.concatenate([p.user_idx for p in parts]), begin,
-            np.concatenate([p.space for p in parts]), tokens,
+            np.concatenate([p.space for p in parts]), np.concatenate([p.between for p in parts]), tokens,
             *(np.concatenate([getattr(p, name) for p in parts]) for name in ROW_COLUMNS),
         )  # fmt: skip
         return joined.take(np.argsort(joined.at_ts_ms, kind="stable"))

@@ -2,8 +2,8 @@
 
 For a log without impressions. The newest part of the log is cut into windows. For each window everything a feed reads
 (item-to-item tables, vectors, counts) is made from what came before it, and people are asked about at moments inside
-it, with all that they had done by then: two thirds just before an action, as somebody who opens a page asks, the rest
-at moments between visits. Candidates are the best of every signal, as in a feed; an item that no signal brings could
+it, with all that they had done by then: half just before an action, as somebody who opens a page asks, half at moments
+between visits. Candidates are the best of every signal, as in a feed; an item that no signal brings could
 never have been shown and is no example.
 """
 
@@ -25,7 +25,7 @@ from wayline.sequences.history import UserSequence
 
 TOP_PER_SIGNAL = 30
 MIN_HISTORY = 3
-BETWEEN = 1 / 3  # of the requests, at moments between visits
+BETWEEN = 1 / 2  # of the requests, at moments between visits
 MOMENTS = 12
 
 
@@ -313,6 +313,7 @@ def _examples(answers: list[Answer], kept: Tokens, space: int, n_heads: int) -> 
         np.array([a.question.user_idx for a in answers], np.int64),
         np.concatenate([[0], np.cumsum(size)]).astype(np.int64),
         np.full(n, space, np.int32),
+        np.array([a.question.between for a in answers], bool),
         Tokens(kept.item_idx[:n], kept.action_key[:n], kept.ts_ms[:n]),
         *([np.concatenate(column) for column in columns] if n else nothing),
     )

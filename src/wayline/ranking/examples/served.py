@@ -66,6 +66,7 @@ def served_examples(
         np.array([r.user_key - 1 for r in whole], np.int64),
         np.concatenate([[0], np.cumsum([len(which) for which in rows])]).astype(np.int64),
         np.full(len(whole), space, np.int32),
+        np.zeros(len(whole), bool),
         kept,
         item_idx,
         features,

@@ -30,6 +30,7 @@ from wayline.schema import FloatMatrix, FloatVector
 
 Doubles = npt.NDArray[np.float64]
 RESAMPLES = 1000
+LEAST_OF_A_KIND = 20  # answered requests, to say something of them alone
 ONE_ERROR = (0.16, 0.84)  # of the resampled gain: one standard error either way
 ENCODERS = {"transact": "transact", "average": "average", "none": "none"}
 
@@ -289,6 +290,19 @@ def decide(
     if low <= settings.margin:
         why = f"not surely better than the recipe: {gain:+.4f} ({low:+.4f} to {high:+.4f})"
         return report | {"decided": "kept", "why": why}
+    for kind, asked in (
+        ("between visits", examples.between),
+        ("before an action", ~examples.between),
+    ):
+        if np.isfinite(new[asked]).sum() < LEAST_OF_A_KIND:
+            continue
+        one, worst, best = _gain((new - recipe)[asked], settings.seed)
+        report[f"gain {kind}"] = [round(v, 5) for v in (one, worst, best)]
+        if one < min(settings.margin, 0.0):
+            why = (
+                f"worse than the recipe when asked {kind}: {one:+.4f} ({worst:+.4f} to {best:+.4f})"
+            )
+            return report | {"decided": "kept", "why": why}
     if serving is not None:
         known = np.zeros(len(material.items.known), bool)
         known[: len(serving.known)] = serving.known[: len(known)]
