@@ -180,7 +180,7 @@ def markdown(found: dict[str, Any]) -> str:
         lines += [f"### {title}", ""]
         for name, rows in sets.items():
             heads = list(rows[0]["heads"])
-            cells = ["arm", "held against", *(f"HIT@3 {h}" for h in heads), "gAUC, points"]
+            cells = ["arm", "held against", *(f"HIT@3 {h}" for h in heads), "gAUC: points"]
             cells += ["first three: diversity", "published"]
             lines += [
                 f"**{name}**, {rows[0]['seeds']} seeds",
@@ -194,7 +194,7 @@ def markdown(found: dict[str, Any]) -> str:
                     f"{row['heads'][h]['hit_at_3']:.3f}" if itself else _lift(row["heads"][h])
                     for h in heads
                 ]
-                gauc = f"{row['gauc_value']:.4f}" if itself else _points(row["gauc"])
+                gauc = f"{row['gauc_value']:.4f}" + ("" if itself else f": {_points(row['gauc'])}")
                 diverse = f"{row['diversity_value']:.3f}" if itself else _points(row["diversity"])
                 lines.append(
                     _line([row["arm"], row["against"], *middle, gauc, diverse, row["published"]])
