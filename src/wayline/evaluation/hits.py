@@ -95,7 +95,7 @@ def hits(score: npt.ArrayLike, label: npt.ArrayLike, request_idx: Index, *, k: i
     labels = np.asarray(label, dtype=np.float64)
     columns = labels.reshape(len(inside), -1)
     n = int(np.max(request_idx, initial=-1)) + 1
-    counted = np.stack(
+    counted: Values = np.stack(
         [np.bincount(request_idx, inside * column, minlength=n) for column in columns.T], axis=1
     )
     return counted if labels.ndim > 1 else counted[:, 0]
