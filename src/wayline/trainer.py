@@ -24,7 +24,7 @@ from wayline.builder import (
     past_vectors,
     read_log,
 )
-from wayline.config import Config
+from wayline.config import Config, RankingConfig
 from wayline.errors import RankerError, TooLittleToTrainError
 from wayline.ranking.examples.heads import Heads, choose_heads
 from wayline.ranking.examples.requests import Examples
@@ -40,13 +40,14 @@ from wayline.retrieval.fit import Wants, count_tables
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.recipe import Recipe
 from wayline.retrieval.signals import HALF_LIVES_DAYS, SignalTables
-from wayline.schema import BoolVector, FloatMatrix
+from wayline.schema import BoolVector, FloatMatrix, IntVector
 from wayline.sequences.history import Worths
 from wayline.storage.generations import MANIFEST, Generations
 from wayline.storage.store import Store
 
 LATE = 0.24  # of the first-time wants, the newest: what examples are about
-HELD = 0.25  # of those, the newest: what stops training and decides
+HELD = 0.25  # of those at most, the newest: what stops training and decides
+SPREAD = 1.5  # wants that a window spans for each of its questions
 HELD_REQUESTS = 0.3  # as many as this share of the requests trained on
 ALL_CANDIDATES = 1_000_000
 LEAST_REQUESTS = 200  # moments that something retrieved was answered at; fewer teach nothing
@@ -221,42 +222,40 @@ def make_material(
     space = serving.space if serving is not None else Space.of(vectors, settings.item_dim)
     recipe = Recipe.load(folder / "recipe.json").pinned(config.recipe.pins)
     popularity = Popularity(wants.ts_ms, wants.item_idx, wants.n_items, HALF_LIVES_DAYS, None)
-    edges = _edges(wants, settings.windows, newest_only)
+    windows = choose_windows(wants.ts_ms, settings, newest_only=newest_only)
     parts: list[Examples] = []
     tables: list[FloatMatrix] = []
-    for window in range(len(edges) - 1):
-        held = window == len(edges) - 2
+    for number, window in enumerate(windows):
         past, found = _past(
-            store, config, wants, popularity, recipe, folder, edges[window], window, cache
+            store, config, wants, popularity, recipe, folder, window.since_ts_ms, number, cache
         )
         tables.append(space.table(found))
-        fit_windows = len(edges) - 2
-        wanted = settings.max_requests * (HELD_REQUESTS if held else 1 / max(fit_windows, 1))
-        share = window / (len(edges) - 1)
+        questions = ask(people, window.since_ts_ms, window.until_ts_ms, window.requests, rng)
         parts.append(
             sample_examples(
-                people, past, ask(people, edges[window], edges[window + 1], int(wanted), rng), heads,
-                negatives=ALL_CANDIDATES if held else settings.negatives,
+                people, past, questions, heads,
+                negatives=ALL_CANDIDATES if window.held else settings.negatives,
                 tokens=settings.tokens,
                 rng=rng,
                 exclude_seen=config.feed.repeat == "exclude",
-                progress=partial(_within, progress, share, 1 / (len(edges) - 1)),
+                progress=partial(_within, progress, number / len(windows), 1 / len(windows)),
             )
         )  # fmt: skip
+    held_since = windows[-1].since_ts_ms
     late = parts[-1]
     tables.append(space.table(vectors))
     served = served_examples(
-        store.scored_requests(until_ts_ms=edges[-2], limit=settings.max_requests),
+        store.scored_requests(until_ts_ms=held_since, limit=settings.max_requests),
         heads,
         tokens=settings.tokens,
-        until_ts_ms=edges[-2],
+        until_ts_ms=held_since,
         space=len(tables) - 1,
     )
     stops = late.user_idx % 2 == 0
     fit = _answered(Examples.joined([*parts[:-1], served]), heads)
     material = Material(
         fit, late.take(np.flatnonzero(stops)), late.take(np.flatnonzero(~stops)),
-        ItemInputs(tables, _known(wants, tables[0], edges[-2]), len(action_names)),
+        ItemInputs(tables, _known(wants, tables[0], held_since), len(action_names)),
         space, heads, action_names, log.until,
     )  # fmt: skip
     _require_answers(material)
@@ -294,14 +293,46 @@ def _within(progress: Callable[[float], None], begin: float, part: float, share:
     progress(begin + part * share)
 
 
-def _edges(wants: Wants, windows: int, newest_only: bool) -> list[int]:
-    """Times between the windows: ``windows`` to train on, then the one held back."""
-    n = len(wants)
-    begin = n * (1 - LATE) if not newest_only else n * (1 - LATE * (HELD + (1 - HELD) / windows))
-    count = 1 if newest_only else windows
-    end_of_fit = n * (1 - LATE * HELD)
-    rows = [*np.linspace(begin, end_of_fit, count + 1), n - 1]
-    return [int(wants.ts_ms[min(int(row), n - 1)]) for row in rows]
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of time that people are asked about, ``(since, until]``; tables are made from what came before it."""
+
+    since_ts_ms: int
+    until_ts_ms: int
+    requests: int
+    held: bool
+
+
+def choose_windows(
+    want_ts_ms: IntVector, settings: RankingConfig, *, newest_only: bool
+) -> list[Window]:
+    """Place the windows to train on, then the one held back at the very end.
+
+    A window is no longer than its questions need: what a table knows of items ages, and a feed is served from tables of
+    last night. Examples from tables of last month would teach that tables say nothing (docs/experiments.md).
+
+    Parameters
+    ----------
+    want_ts_ms : int64 array, shape [M], ascending
+        First-time wants.
+    newest_only : bool
+        One window only, right before the one held back.
+    """
+    n = len(want_ts_ms)
+    late = int(n * LATE)
+    count = 1 if newest_only else settings.windows
+    held = min(int(settings.max_requests * HELD_REQUESTS * SPREAD), int(late * HELD))
+    length = min(int(settings.max_requests / count * SPREAD), (late - held) // count)
+    end = n - 1 - held
+    first = end - length if newest_only else n - 1 - late
+    starts = np.linspace(first, end - length, count).astype(int)
+    at = [int(want_ts_ms[max(row, 0)]) for row in (*starts, end)]
+    until = [int(want_ts_ms[max(row, 0) + length]) for row in starts]
+    requests = settings.max_requests // count
+    return [
+        *(Window(s, min(u, at[-1]), requests, False) for s, u in zip(at[:-1], until, strict=True)),
+        Window(at[-1], int(want_ts_ms[-1]), int(settings.max_requests * HELD_REQUESTS), True),
+    ]
 
 
 def _past(

@@ -102,7 +102,8 @@ class Ranked:
     Attributes
     ----------
     score : float32 array, shape [C]
-        Logarithm of the utility: among unlikely actions one more means e times as likely.
+        Logarithm of the utility, stretched to the recipe's scale: one more means e times as likely to be the next item
+        taken. Diversity, interests and fatigue are weighed on that scale.
     probabilities : float32 array, shape [C, H]
     """
 
@@ -145,6 +146,9 @@ class LearnedRanker:
 
         self.ranker = ranker.eval()
         self.description, self.space, self.table, self.known = description, space, table, known
+        # Probabilities over all moments lie closer together than the odds within one: calibration divides by that.
+        wishes = [s for s, w in zip(description.scale, self.heads.worth, strict=True) if w > 0]
+        self._stretch = float(np.median(wishes)) if wishes else 1.0
         encoder = ranker.encoder
         self._scorer = (
             TransActScorer(encoder, dtype=dtype, threads=threads or None)
@@ -230,7 +234,8 @@ class LearnedRanker:
             np.log(np.maximum(utility, LEAST_UTILITY)),
             np.log(LEAST_UTILITY) + (utility - LEAST_UTILITY) / LEAST_UTILITY,
         )
-        return Ranked(np.maximum(score, -1e6).astype(np.float32), probabilities.astype(np.float32))
+        score = np.maximum(score, -1e6) / self._stretch
+        return Ranked(score.astype(np.float32), probabilities.astype(np.float32))
 
     def over(self, vectors: FloatMatrix) -> LearnedRanker:
         """Give the same ranker over the vectors of a generation, shape [N, D]."""

@@ -24,7 +24,7 @@ from wayline.ranking.learned import Description, LearnedRanker, calibrated
 from wayline.ranking.metrics import calibration, expected_calibration_error, ndcg
 from wayline.ranking.modules.ranker import Ranker, RankerConfig
 from wayline.ranking.modules.transact import TransActConfig
-from wayline.ranking.training.loop import Progressed, Schedule, measure, score, train, utility
+from wayline.ranking.training.loop import Progressed, Schedule, measure, score, train
 from wayline.ranking.training.material import Material
 from wayline.schema import FloatMatrix, FloatVector
 
@@ -276,7 +276,7 @@ def decide(
     """
     heads, examples = material.heads, material.decide
     wanting = heads.wanting
-    new = ndcg(examples, utility(score(learned.ranker, examples, material.items), heads), wanting)
+    new = ndcg(examples, served_utility(learned, examples, material), wanting)
     recipe = ndcg(examples, examples.base, wanting)
     gain, low, high = _gain(new - recipe, settings.seed)
     report: dict[str, Any] = {
@@ -304,11 +304,7 @@ def decide(
             )
             return report | {"decided": "kept", "why": why}
     if serving is not None:
-        known = np.zeros(len(material.items.known), bool)
-        known[: len(serving.known)] = serving.known[: len(known)]
-        items = dataclasses.replace(material.items, known=known)
-        logits = score(serving.ranker, examples, items)
-        before = ndcg(examples, utility(logits, serving.heads), wanting)
+        before = ndcg(examples, served_utility(serving, examples, material), wanting)
         change, worst, best = _gain(new - before, settings.seed)
         report |= {
             "serving_ndcg_at_10": round(float(np.nanmean(before)), 5),
@@ -321,6 +317,17 @@ def decide(
         "decided": "ranker",
         "why": f"better than the recipe by {gain:+.4f} ({low:+.4f} to {high:+.4f})",
     }
+
+
+def served_utility(learned: LearnedRanker, examples: Examples, material: Material) -> FloatVector:
+    """Give the utility by which a ranker would order the examples' candidates, shape [T]."""
+    known = np.zeros(len(material.items.known), bool)
+    known[: len(learned.known)] = learned.known[: len(known)]
+    items = dataclasses.replace(material.items, known=known)
+    logits = score(learned.ranker, examples, items)
+    description = learned.description
+    foretold = calibrated(logits, description.scale, description.shift)
+    return np.asarray(foretold @ description.heads.weight, dtype=np.float32)
 
 
 def _gain(difference: FloatVector, seed: int) -> tuple[float, float, float]:
