@@ -24,11 +24,12 @@ from wayline.cli.output import count, print_json, print_report, say
 from wayline.cli.progress import building, counting, importing
 from wayline.cli.views import print_feed, print_interests
 from wayline.config import template
-from wayline.errors import InputError, WaylineError
+from wayline.errors import InputError, TooLittleToTrainError, WaylineError
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
     from wayline.evaluation import Report
+    from wayline.schema import Generation
 
 CUSTOMERS = ("14447", "12479", "17197")  # a nursery, a party, a kitchen
 INTERESTS_SHOWN = 6
@@ -98,12 +99,10 @@ def _from_log_to_feeds(engine: Engine, *, shown: bool) -> dict[str, Any]:
     if shown:
         print_generation(generation)
     tell("3/6  Training: which order do people answer?")
-    with building(shown=shown) as progress:
-        generation = engine.train(progress=progress)
-    if shown:
-        print_training(generation)
+    trained = _train(engine, tell, shown=shown)
+    generation = trained or generation
     tell(f"4/6  Evaluating: {PEOPLE_ASKED} customers' next new item, asked as of then")
-    report = _evaluate(engine, shown=shown)
+    report = _evaluate(engine, shown=shown, trainings=TRAININGS if trained else 0)
     if shown:
         print_report(report)
     tell("5/6  Three customers")
@@ -130,7 +129,20 @@ def _import(engine: Engine, *, shown: bool) -> str:
     return f"{sizes} ({receipt.accepted:,} new, {receipt.duplicates:,} known already)"
 
 
-def _evaluate(engine: Engine, *, shown: bool) -> Report:
+def _train(engine: Engine, tell: Callable[[str], None], *, shown: bool) -> Generation | None:
+    """Train a ranker; None where the log is too small for one, which is said."""
+    try:
+        with building(shown=shown) as progress:
+            generation = engine.train(progress=progress)
+    except TooLittleToTrainError as error:
+        tell(f"     {error}")
+        return None
+    if shown:
+        print_training(generation)
+    return generation
+
+
+def _evaluate(engine: Engine, *, shown: bool, trainings: int) -> Report:
     from wayline.cli.trial import evaluate_workspace
 
     with counting("evaluating", shown=shown) as progress:
@@ -141,7 +153,7 @@ def _evaluate(engine: Engine, *, shown: bool) -> Report:
             users=PEOPLE_ASKED,
             seed=0,
             on_progress=progress,
-            trainings=TRAININGS,
+            trainings=trainings,
         )
 
 
