@@ -122,7 +122,7 @@ def train_generation(
             checkpoint=cache / "training.checkpoint", progress=share,
         )  # fmt: skip
     with watch.step(STEPS[3]):
-        report = decide(material, learned, serving, config.ranking)
+        learned, report = decide(material, learned, serving, config.ranking)
     if report["decided"] == "kept":
         return Trained(current, False, report | {"seconds": watch.seconds})
     with watch.step(STEPS[4]), generations.begin() as writer:

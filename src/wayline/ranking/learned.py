@@ -53,6 +53,8 @@ class Description:
         Calibration: ``P = sigmoid(scale * logit + shift)``.
     card : mapping
         Data window, settings and metrics.
+    regimes : tuple of str
+        Where it beats the recipe, and serves; elsewhere the recipe's order stands.
     """
 
     model: Mapping[str, Any]
@@ -63,6 +65,7 @@ class Description:
     scale: tuple[float, ...]
     shift: tuple[float, ...]
     card: Mapping[str, Any]
+    regimes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -88,6 +91,7 @@ class Description:
             tuple(data["scale"]),
             tuple(data["shift"]),
             data["card"],
+            tuple(data["regimes"]),
         )
 
 
@@ -243,6 +247,12 @@ class LearnedRanker:
         known[: len(self.known)] = self.known[: len(vectors)]
         twin = copy.copy(self)
         twin.table, twin.known = self.space.table(vectors), known
+        return twin
+
+    def serving_in(self, regimes: tuple[str, ...]) -> LearnedRanker:
+        """Give the same ranker for the requests of some regimes."""
+        twin = copy.copy(self)
+        twin.description = replace(self.description, regimes=regimes)
         return twin
 
     def save(self, folder: Path) -> None:

@@ -23,7 +23,8 @@ class LearnedOrder:
     """Puts the ranker's score, the logarithm of the utility, in the place of the recipe's.
 
     Only the best candidates by the recipe are scored: ``most`` of them, fewer while other requests wait for the ranker.
-    The rest keep their order below. People with too few actions for any sequence to say something keep the recipe. A
+    The rest keep their order below. The recipe stands in a regime where the ranker did not beat it, and for people with
+    too few actions for any sequence to say something. A
     ranker that raises, answers something that is no number, or takes longer than ``budget_ms`` is left out of that
     answer: the pipeline says so, and the recipe's order stands.
 
@@ -51,6 +52,8 @@ class LearnedOrder:
         """Fill ``score``, ``inputs``, ``ranked``, ``probabilities`` and ``shortened``."""
         tokens = query.tokens
         if tokens is None or len(query.history) < MIN_HISTORY or not len(candidates):
+            return candidates
+        if query.regime not in self.ranker.description.regimes:
             return candidates
         with self._lock:
             self._waiting += 1

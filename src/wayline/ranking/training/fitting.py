@@ -26,11 +26,12 @@ from wayline.ranking.modules.ranker import Ranker, RankerConfig
 from wayline.ranking.modules.transact import TransActConfig
 from wayline.ranking.training.loop import Progressed, Schedule, measure, score, train
 from wayline.ranking.training.material import Material
+from wayline.retrieval.recipe import VISIT_MS
 from wayline.schema import FloatMatrix, FloatVector
 
 Doubles = npt.NDArray[np.float64]
 RESAMPLES = 1000
-LEAST_OF_A_KIND = 20  # answered requests, to say something of them alone
+LEAST_OF_A_REGIME = 30  # answered requests; a regime with fewer keeps the recipe
 ONE_ERROR = (0.16, 0.84)  # of the resampled gain: one standard error either way
 ENCODERS = {"transact": "transact", "average": "average", "none": "none"}
 
@@ -262,49 +263,50 @@ def decide(
     learned: LearnedRanker,
     serving: LearnedRanker | None,
     settings: RankingConfig,
-) -> dict[str, Any]:
-    """Compare the ranker with what serves now, on people and times that training never saw.
+) -> tuple[LearnedRanker, dict[str, Any]]:
+    """Say in which regimes the ranker serves: where it beats the recipe for people and times that training never saw.
 
-    It serves only if the gain of ``ranking.metric``'s per-request form, NDCG@10, less ``ranking.margin`` is above 0 by
-    one standard error: over the recipe alone where no ranker serves; a ranker that would replace another one has to be
-    no worse than it, and better than the recipe.
+    A regime (in the middle of a visit, or coming back) is the ranker's if its gain in NDCG@10, less ``ranking.margin``,
+    is above 0 by one standard error. A ranker that would replace another has to be no worse than it over all regimes.
 
     Returns
     -------
+    LearnedRanker
+        The one that knows where it serves.
     dict
-        ``decided``: "ranker" or "kept"; ``why``; NDCG@10 of each; the gain and its interval.
+        ``decided``: "ranker" or "kept"; ``why``; ``regimes``; NDCG@10 of each order; the gains and their intervals.
     """
     heads, examples = material.heads, material.decide
     wanting = heads.wanting
-    new = ndcg(examples, served_utility(learned, examples, material), wanting)
     recipe = ndcg(examples, examples.base, wanting)
+    new = ndcg(examples, served_utility(learned, examples, material), wanting)
+    regime = regimes_of(examples)
+    gains: dict[str, list[float]] = {}
+    for name in dict.fromkeys(regime.tolist()):
+        difference = (new - recipe)[regime == name]
+        if np.isfinite(difference).sum() >= LEAST_OF_A_REGIME:
+            gains[name] = [round(v, 5) for v in _gain(difference, settings.seed)]
+    regimes = tuple(name for name, (_, low, _) in gains.items() if low > settings.margin)
+    learned = learned.serving_in(regimes)
+    new = np.where(np.isin(regime, regimes), new, recipe)
     gain, low, high = _gain(new - recipe, settings.seed)
     report: dict[str, Any] = {
-        "requests": int(np.isfinite(new).sum()),
+        "requests": int(np.isfinite(recipe).sum()),
         "ndcg_at_10": round(float(np.nanmean(new)), 5),
         "recipe_ndcg_at_10": round(float(np.nanmean(recipe)), 5),
         "gain": round(gain, 5),
         "gain_68": [round(low, 5), round(high, 5)],
+        "gain_by_regime": gains,
+        "regimes": list(regimes),
         "card": dict(learned.description.card),
     }
-    if low <= settings.margin:
-        why = f"not surely better than the recipe: {gain:+.4f} ({low:+.4f} to {high:+.4f})"
-        return report | {"decided": "kept", "why": why}
-    for kind, asked in (
-        ("between visits", examples.between),
-        ("before an action", ~examples.between),
-    ):
-        if np.isfinite(new[asked]).sum() < LEAST_OF_A_KIND:
-            continue
-        one, worst, best = _gain((new - recipe)[asked], settings.seed)
-        report[f"gain {kind}"] = [round(v, 5) for v in (one, worst, best)]
-        if one < min(settings.margin, 0.0):
-            why = (
-                f"worse than the recipe when asked {kind}: {one:+.4f} ({worst:+.4f} to {best:+.4f})"
-            )
-            return report | {"decided": "kept", "why": why}
+    said = ", ".join(f"{name} {g:+.4f} ({a:+.4f} to {b:+.4f})" for name, (g, a, b) in gains.items())
+    if not regimes:
+        why = f"not surely better than the recipe in any regime: {said}"
+        return learned, report | {"decided": "kept", "why": why}
     if serving is not None:
         before = ndcg(examples, served_utility(serving, examples, material), wanting)
+        before = np.where(np.isin(regime, serving.description.regimes), before, recipe)
         change, worst, best = _gain(new - before, settings.seed)
         report |= {
             "serving_ndcg_at_10": round(float(np.nanmean(before)), 5),
@@ -312,11 +314,15 @@ def decide(
         }
         if change < settings.margin:
             why = f"worse than the ranker in use: {change:+.4f} ({worst:+.4f} to {best:+.4f})"
-            return report | {"decided": "kept", "why": why}
-    return report | {
-        "decided": "ranker",
-        "why": f"better than the recipe by {gain:+.4f} ({low:+.4f} to {high:+.4f})",
-    }
+            return learned, report | {"decided": "kept", "why": why}
+    why = f"better than the recipe: {said}; serves {' and '.join(regimes)}"
+    return learned, report | {"decided": "ranker", "why": why}
+
+
+def regimes_of(examples: Examples) -> npt.NDArray[np.str_]:
+    """Name the regime of each request, shape [R], as ``regime_of`` does: by the pause since the newest want."""
+    pause = examples.features[examples.begin[:-1], FEATURES.index("user.pause")]
+    return np.where(pause < np.log1p(VISIT_MS / 60_000), "visit", "return")
 
 
 def served_utility(learned: LearnedRanker, examples: Examples, material: Material) -> FloatVector:
