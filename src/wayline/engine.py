@@ -274,8 +274,12 @@ class Engine:
         ------
         TooLittleToTrainError
             If the log holds too little; what served before goes on serving.
+        MissingPackageError
+            If torch or safetensors are not installed.
         """
-        from wayline.trainer import train_generation
+        from wayline.trainer import require_packages, train_generation
+
+        require_packages()
 
         if self._generations.current() is None:
             self.build(progress=progress)

@@ -22,6 +22,7 @@
     │   ├── NothingToBuildError         nothing_to_build     2    409
     │   ├── TooLittleToTrainError       too_little_data      2    409
     │   ├── RankerError                 bad_ranker           2    409
+    │   ├── MissingPackageError         missing_package      2    409
     │   └── DiskFullError               disk_full            2    507
     └── NotAllowedError                 not_allowed          2    403
         └── BadKeyError                 bad_key              2    401
@@ -188,6 +189,12 @@ class RankerError(WorkspaceError):
     """The files of a ranker are damaged, or of another version."""
 
     code = "bad_ranker"
+
+
+class MissingPackageError(WorkspaceError):
+    """An optional package that this needs is not installed."""
+
+    code = "missing_package"
 
 
 class DiskFullError(WorkspaceError):

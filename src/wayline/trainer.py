@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from wayline.builder import (
     read_log,
 )
 from wayline.config import Config, RankingConfig
-from wayline.errors import RankerError, TooLittleToTrainError
+from wayline.errors import MissingPackageError, RankerError, TooLittleToTrainError
 from wayline.ranking.examples.heads import Heads, choose_heads
 from wayline.ranking.examples.requests import Examples
 from wayline.ranking.examples.sampled import Past, People, ask, sample_examples
@@ -132,6 +133,20 @@ def train_generation(
         id_ = writer.publish(_manifest(manifest, report, watch.seconds, now_ts_ms))
     generations.prune(KEPT_GENERATIONS)
     return Trained(id_, True, report | {"seconds": watch.seconds})
+
+
+def require_packages() -> None:
+    """Refuse before anything is read where training cannot run.
+
+    Raises
+    ------
+    MissingPackageError
+    """
+    missing = [name for name in ("torch", "safetensors") if find_spec(name) is None]
+    if missing:
+        raise MissingPackageError(
+            f"Training needs {' and '.join(missing)}, which this installation lacks: pip install 'wayline[ranking]'."
+        )
 
 
 def _manifest(

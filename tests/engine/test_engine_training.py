@@ -16,7 +16,7 @@ import pytest
 from engine_shop import COLUMNS, DAY, HOUR, START, made_items, made_log, opened
 
 from wayline.engine import Engine
-from wayline.errors import TooLittleToTrainError
+from wayline.errors import MissingPackageError, TooLittleToTrainError
 from wayline.ranking.examples.served import logged_scores, served_examples
 from wayline.ranking.learned import FOLDER, WEIGHTS, LearnedRanker
 
@@ -336,3 +336,14 @@ def test_a_head_weight_turns_the_order_round(shop: Engine) -> None:
         turned = other.feed("u1", limit=10)
         assert turned.degraded == []
         assert [i.item_id for i in turned.items] != plain
+
+
+def test_without_torch_training_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wayline.trainer.find_spec", lambda name: None)
+    with (
+        opened(tmp_path / "bare") as engine,
+        pytest.raises(MissingPackageError, match=r"pip install 'wayline\[ranking\]'"),
+    ):
+        engine.train()

@@ -287,11 +287,11 @@ class LearnedRanker:
         RankerError
             If a file is missing, damaged, or of another version.
         """
-        from safetensors.torch import load_file
-
-        from wayline.ranking.modules.ranker import Ranker, RankerConfig
-
         try:
+            from safetensors.torch import load_file
+
+            from wayline.ranking.modules.ranker import Ranker, RankerConfig
+
             description, space, table, known = _read(folder)
             description = with_utility(description, utility or {})
             ranker = Ranker(RankerConfig.from_dict(description.model))

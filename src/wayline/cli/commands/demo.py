@@ -24,7 +24,12 @@ from wayline.cli.output import count, print_json, print_report, say
 from wayline.cli.progress import building, counting, importing
 from wayline.cli.views import print_feed, print_interests
 from wayline.config import template
-from wayline.errors import InputError, TooLittleToTrainError, WaylineError
+from wayline.errors import (
+    InputError,
+    MissingPackageError,
+    TooLittleToTrainError,
+    WaylineError,
+)
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
@@ -130,11 +135,11 @@ def _import(engine: Engine, *, shown: bool) -> str:
 
 
 def _train(engine: Engine, tell: Callable[[str], None], *, shown: bool) -> Generation | None:
-    """Train a ranker; None where the log is too small for one, which is said."""
+    """Train a ranker; None where it cannot be, which is said."""
     try:
         with building(shown=shown) as progress:
             generation = engine.train(progress=progress)
-    except TooLittleToTrainError as error:
+    except (TooLittleToTrainError, MissingPackageError) as error:
         tell(f"     {error}")
         return None
     if shown:
