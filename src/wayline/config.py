@@ -95,12 +95,14 @@ class RankingConfig:
 
     mode: str = "auto"
     encoder: str = "transact"
-    windows: int = 2
+    windows: int = 3
     max_requests: int = 4000
     negatives: int = 16
     tokens: int = 50
     item_dim: int = 16
-    epochs: int = 4
+    id_dim: int = 0
+    dropout: float = 0.0
+    epochs: int = 2
     learning_rate: float = 1e-3
     seed: int = 0
     device: str = "cpu"

@@ -49,7 +49,7 @@ from wayline.storage.store import Store
 LATE = 0.24  # of the first-time wants, the newest: what examples are about
 HELD = 0.25  # of those at most, the newest: what stops training and decides
 SPREAD = 1.5  # wants that a window spans for each of its questions
-HELD_REQUESTS = 0.3  # as many as this share of the requests trained on
+HELD_REQUESTS = 0.4  # as many as this share of the requests trained on
 ALL_CANDIDATES = 1_000_000
 LEAST_REQUESTS = 200  # moments that something retrieved was answered at; fewer teach nothing
 LEAST_HELD = 60
@@ -100,6 +100,7 @@ def train_generation(
         If the log holds too few answered moments, or only one kind of answer. What served before goes on serving.
     """
     watch = Stopwatch(progress)
+    cache.mkdir(parents=True, exist_ok=True)  # a restored workspace has none
     current = generations.current()
     assert current is not None, "a generation is built first"
     folder, manifest = generations.open(current)
@@ -245,7 +246,9 @@ def make_material(
             store, config, wants, popularity, recipe, folder, window.since_ts_ms, number, cache
         )
         tables.append(space.table(found))
-        questions = ask(people, window.since_ts_ms, window.until_ts_ms, window.requests, rng)
+        questions = ask(
+            people, window.since_ts_ms, window.until_ts_ms, window.requests, rng, past.known
+        )
         parts.append(
             sample_examples(
                 people, past, questions, heads,
@@ -300,7 +303,7 @@ def find_workspace_leaks(
     cut, end = int(wants.ts_ms[int(len(wants) * (1 - LATE))]), int(wants.ts_ms[-1])
     past, _ = _past(store, config, wants, popularity, recipe, folder, cut, 0, cache)
     rng = np.random.default_rng(config.ranking.seed)
-    questions = ask(people, cut, end, LEAK_QUESTIONS, rng)
+    questions = ask(people, cut, end, LEAK_QUESTIONS, rng, past.known)
     return find_leaks(people, wants, past, questions, heads, tokens=config.ranking.tokens)
 
 
@@ -366,7 +369,8 @@ def _past(
     found = past_vectors(store, config, before, cache)
     born = np.load(folder / "born_ts_ms.npy")
     tables = SignalTables(count_tables(before), found, popularity, None)
-    return Past(tables, ItemState(found, born, popularity), recipe, space), found
+    known = np.bincount(before.item_idx, minlength=before.n_items) > 0
+    return Past(tables, ItemState(found, born, popularity), recipe, space, known), found
 
 
 def _known(wants: Wants, table: FloatMatrix, until_ts_ms: int) -> BoolVector:

@@ -94,7 +94,7 @@ def test_what_was_scored_can_be_scored_again_from_what_was_logged(shop: Engine) 
     logged = logged_scores(requests)
     assert len(examples) == 40
     assert len(logged) > 300
-    again = ranker._answer(ranker.logits(examples)).score
+    again = ranker.answer(ranker.logits(examples)).score
     np.testing.assert_allclose(again, logged, atol=1e-5)
 
 

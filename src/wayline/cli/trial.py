@@ -47,10 +47,7 @@ def evaluate_workspace(
 
         def build(train: pl.DataFrame) -> Engine:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wayline-evaluate-"))
-            # The sentence encoder's vectors of the same titles are the same: not computed again.
-            cache = engine.path / "data" / "cache"
-            if cache.is_dir():
-                shutil.copytree(cache, Path(folder) / "data" / "cache")
+            _copy_cache(engine.path, Path(folder))
             return _scratch(stack, Path(folder), engine.config, items, train)
 
         systems = {"feed": build} if trainings == 0 else _trained(stack, build, trainings)
@@ -84,7 +81,9 @@ def _trained(
             settings: dict[str, Any] = dataclasses.asdict(built[-1].config)
             settings["ranking"]["seed"] = seed
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wayline-train-")))
-            twin = wayline.open(built[-1].backup(folder / "workspace"), config=settings)
+            path = built[-1].backup(folder / "workspace")
+            _copy_cache(built[-1].path, path)
+            twin = wayline.open(path, config=settings)
             stack.callback(twin.close)
             twin.train()
             return twin
@@ -92,6 +91,13 @@ def _trained(
         return make
 
     return {"recipe's order": recipe} | {f"feed, seed {n}": ranked(n) for n in range(trainings)}
+
+
+def _copy_cache(source: Path, target: Path) -> None:
+    """The sentence encoder's vectors of the same titles are the same: not computed again."""
+    cache = source / "data" / "cache"
+    if cache.is_dir():
+        shutil.copytree(cache, target / "data" / "cache")
 
 
 def log_of(engine: Engine) -> pl.DataFrame:

@@ -45,6 +45,7 @@ def find_leaks(
             ItemState(past.items.vectors, past.items.born_ts_ms, was_popular),
             past.recipe,
             past.space,
+            past.known,
         )
         for name in _differences((people, past), (then, was), question, heads, tokens):
             differing[name] = differing.get(name, 0) + 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from wayline.errors import RankerError, WaylineError
 from wayline.ranking.examples.heads import Heads
 from wayline.ranking.examples.requests import Examples, Tokens
 from wayline.ranking.features import FEATURES
+from wayline.ranking.sharing import log_utility
 from wayline.ranking.spaces import Space
 from wayline.schema import BoolVector, FloatMatrix, FloatVector, IntVector
 
@@ -31,7 +32,6 @@ FOLDER = "ranker"
 WEIGHTS, DESCRIPTION, SPACE, ITEMS, CARD = (
     "model.safetensors", "ranker.json", "space.npz", "items.npz", "card.md"
 )  # fmt: skip
-LEAST_UTILITY = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,9 @@ class Description:
         Calibration: ``P = sigmoid(scale * logit + shift)``.
     card : mapping
         Data window, settings and metrics.
-    regimes : tuple of str
-        Where it beats the recipe, and serves; elsewhere the recipe's order stands.
+    regimes : mapping of str to float
+        Where it beats the recipe, and which share of the order it has there (``sharing.py``); elsewhere the recipe's
+        order stands.
     """
 
     model: Mapping[str, Any]
@@ -65,7 +66,7 @@ class Description:
     scale: tuple[float, ...]
     shift: tuple[float, ...]
     card: Mapping[str, Any]
-    regimes: tuple[str, ...] = ()
+    regimes: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -91,7 +92,7 @@ class Description:
             tuple(data["scale"]),
             tuple(data["shift"]),
             data["card"],
-            tuple(data["regimes"]),
+            dict(data["regimes"]),
         )
 
 
@@ -205,7 +206,7 @@ class LearnedRanker:
             labels=np.zeros((n, len(self.heads)), np.float32),
             weight=np.ones(n, np.float32),
         )
-        return self._answer(self.logits(request))
+        return self.answer(self.logits(request))
 
     def logits(self, examples: Examples) -> FloatMatrix:
         """Give the logits of requests, one after the other by the fast scorer, shape [T, H]."""
@@ -229,16 +230,10 @@ class LearnedRanker:
         width = (0, len(self.heads))
         return np.concatenate(out) if out else np.zeros(width, np.float32)
 
-    def _answer(self, logits: FloatMatrix) -> Ranked:
+    def answer(self, logits: FloatMatrix) -> Ranked:
+        """Turn logits [T, H] into what a request is answered with."""
         probabilities = calibrated(logits, self.description.scale, self.description.shift)
-        utility = probabilities @ self.heads.weight
-        # A utility below zero (a likely regret) has no logarithm and goes on downwards in a straight line.
-        score = np.where(
-            utility > LEAST_UTILITY,
-            np.log(np.maximum(utility, LEAST_UTILITY)),
-            np.log(LEAST_UTILITY) + (utility - LEAST_UTILITY) / LEAST_UTILITY,
-        )
-        score = np.maximum(score, -1e6) / self._stretch
+        score = log_utility(probabilities, self.heads.weight) / self._stretch
         return Ranked(score.astype(np.float32), probabilities.astype(np.float32))
 
     def over(self, vectors: FloatMatrix) -> LearnedRanker:
@@ -249,10 +244,10 @@ class LearnedRanker:
         twin.table, twin.known = self.space.table(vectors), known
         return twin
 
-    def serving_in(self, regimes: tuple[str, ...]) -> LearnedRanker:
-        """Give the same ranker for the requests of some regimes."""
+    def serving_in(self, regimes: Mapping[str, float]) -> LearnedRanker:
+        """Give the same ranker with a share of the order in some regimes."""
         twin = copy.copy(self)
-        twin.description = replace(self.description, regimes=regimes)
+        twin.description = replace(self.description, regimes=dict(regimes))
         return twin
 
     def save(self, folder: Path) -> None:

@@ -14,11 +14,21 @@ NDCG_AT = 10
 HIT_AT = 3
 
 
-def places(score: FloatVector, request_idx: IntVector, begin: IntVector) -> IntVector:
-    """Give each row's place in its request by score, from 0, shape [T]; equal scores in the order given."""
-    order = np.lexsort((np.arange(len(score)), -score, request_idx))
-    place = np.empty(len(score), np.int64)
-    place[order] = np.arange(len(score)) - begin[request_idx[order]]
+def places(score: FloatVector, request_idx: IntVector, begin: IntVector) -> npt.NDArray[np.float64]:
+    """Give each row's place in its request by score, from 0, shape [T]; equal scores share the mean of their places.
+
+    Rows that something followed may stand first among a request's: by the order given, a score that says nothing would
+    come out perfect.
+    """
+    order = np.lexsort((-score, request_idx))
+    ranked, request = score[order], request_idx[order]
+    new = np.ones(len(order), bool)
+    new[1:] = (ranked[1:] != ranked[:-1]) | (request[1:] != request[:-1])
+    group = np.cumsum(new) - 1
+    first = np.append(np.flatnonzero(new), len(order))
+    middle = (first[:-1] + first[1:] - 1) / 2
+    place = np.empty(len(order), np.float64)
+    place[order] = middle[group] - begin[request]
     return place
 
 
@@ -59,9 +69,7 @@ def gauc(examples: Examples, score: FloatMatrix) -> FloatVector:
     out = np.full(examples.labels.shape[1], np.nan)
     for head in range(len(out)):
         label = examples.labels[:, head] > 0
-        order = np.lexsort((score[:, head], request_idx))
-        rank = np.empty(len(order))
-        rank[order] = np.arange(len(order)) - examples.begin[request_idx[order]]
+        rank = places(-score[:, head], request_idx, examples.begin)
         good = np.bincount(request_idx[label], minlength=len(examples))
         bad = examples.size - good
         both = (good > 0) & (bad > 0)

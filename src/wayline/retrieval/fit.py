@@ -35,6 +35,8 @@ from wayline.schema import BoolVector, FloatMatrix, FloatVector, IntVector
 from wayline.sequences.history import History, ranks
 
 HELD_BACK = 0.15  # of the wanting actions, the newest
+WINDOWS = 3  # that questions are asked in, each after tables of its own
+WANTS_PER_CASE = 2  # a window's length
 MIN_HISTORY = 3
 MIN_CASES = 60  # a regime with fewer keeps the plain weights
 MAX_CASES = 700  # between visits; twice as many just before an action
@@ -175,71 +177,89 @@ def fit_recipe(
     Recipe
         With a report of each decision.
     """
-    past, cases = make_cases(wants, np.random.default_rng(seed))
+    windows = make_cases(wants, np.random.default_rng(seed))
     weights = {regime: dict(found) for regime, found in PLAIN.items()}
     report: dict[str, object] = {}
-    if not cases:
+    if not windows:
         return Recipe(weights, report={"decided": "plain", "why": "no cases"})
     popularity = Popularity(
         wants.ts_ms, wants.item_idx, wants.n_items, HALF_LIVES_DAYS, wants.heard
     )
-    tables = SignalTables(count_tables(past), past_vectors(past), popularity, wants.heard)
-    progress(0.4)
     by_regime: dict[str, list[tuple[FloatMatrix, int, float]]] = {}
-    for done, case in enumerate(sorted(cases, key=lambda c: c.at_ts_ms)):
-        example = make_example(case, tables)
-        if example is not None:
-            newest = int(case.history.ts_ms[-1]) if len(case.history) else 0
-            regime = regime_of(len(case.history), newest, case.at_ts_ms)
-            by_regime.setdefault(regime, []).append(example)
-        if done % 100 == 0:
-            progress(0.4 + 0.4 * done / len(cases))
+    for done, window in enumerate(windows):
+        past = window.past
+        tables = SignalTables(count_tables(past), past_vectors(past), popularity, wants.heard)
+        for case in sorted(window.cases, key=lambda c: c.at_ts_ms):
+            example = make_example(case, tables)
+            if example is not None:
+                newest = int(case.history.ts_ms[-1]) if len(case.history) else 0
+                regime = regime_of(len(case.history), newest, case.at_ts_ms)
+                by_regime.setdefault(regime, []).append(example)
+        progress(0.8 * (done + 1) / len(windows))
     for regime, examples in by_regime.items():
         weights[regime], report[regime] = decide(examples, PLAIN[regime], seed)
     progress(1.0)
     return Recipe(weights, report=report)
 
 
-def make_cases(wants: Wants, rng: np.random.Generator) -> tuple[Wants, list[Case]]:
-    """Hold back the newest actions and ask about them.
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of time that people are asked about, and what was before it."""
 
-    Half of the questions are asked just before an action, as a person who opens a page asks; half at moments between
-    visits, as a morning's mail does. Only items that the tables know are asked for: how well the signals would do on
-    others, had the tables been counted a day ago, this one cut cannot tell.
+    past: Wants
+    cases: list[Case]
+
+
+def make_cases(wants: Wants, rng: np.random.Generator) -> list[Window]:
+    """Hold back the newest actions and ask about them, in a few short windows with tables of their own.
+
+    A window is no longer than its questions need: what tables know of items ages, and a feed is served from tables of
+    last night. Half of the questions are asked just before an action, as a person who opens a page asks; half at
+    moments between visits, as a morning's mail does. Only items that the tables know are asked for: how well the
+    signals would do on others, had the tables been counted a day ago, a cut cannot tell.
     """
     if len(wants) < 2 * MIN_CASES:
-        return wants, []
+        return []
     if int(wants.ts_ms.max()) < POSITIONS_BELOW_MS:
         return _last_of_each_person(wants, rng)
-    late_part = int(len(wants) * (1 - HELD_BACK))
-    cut = int(wants.ts_ms[late_part])
+    asker = _Asker(wants)
+    late = int(len(wants) * (1 - HELD_BACK))
+    length = min(2 * MAX_CASES * WANTS_PER_CASE // WINDOWS, (len(wants) - late) // WINDOWS)
+    starts = np.linspace(late, len(wants) - length, WINDOWS).astype(int)
+    return [_window(wants, asker, int(start), int(start + length), rng) for start in starts]
+
+
+def _window(wants: Wants, asker: _Asker, start: int, end: int, rng: np.random.Generator) -> Window:
+    """Ask about the wants from a row to another."""
+    cut, until = int(wants.ts_ms[start]), int(wants.ts_ms[end - 1])
     past = wants.where(wants.ts_ms <= cut)
     known = np.bincount(past.item_idx, minlength=wants.n_items) > 0
-    asker = _Asker(wants)
-    drawn = rng.choice(np.arange(late_part, len(wants)), MOMENTS - 1)
-    moments = np.append(wants.ts_ms[drawn], cut)
-    active = len(np.unique(wants.user_idx[late_part:]))
-    per_user = max(2 * 2 * MAX_CASES // max(active, 1), 2)  # few people: ask each more often
+    moments = [cut, *wants.ts_ms[rng.choice(np.arange(start, end), MOMENTS // WINDOWS)].tolist()]
+    active = len(np.unique(wants.user_idx[start:end]))
+    asked_of_each = max(
+        4 * MAX_CASES // WINDOWS // max(active, 1), 2
+    )  # few people: each more often
     before_act: list[Case] = []
     between: list[Case] = []
     for user in rng.permutation(wants.n_users):
         rows = asker.rows(user)
         times = wants.ts_ms[rows]
-        late = np.flatnonzero((times > cut) & known[wants.item_idx[rows]])
+        late = np.flatnonzero((times > cut) & (times <= until) & known[wants.item_idx[rows]])
         late = late[late >= MIN_HISTORY]
-        asked = rng.choice(late, min(per_user, len(late)), replace=False)
+        asked = rng.choice(late, min(asked_of_each, len(late)), replace=False)
         before_act += [asker.case(user, int(j), int(times[j]) - 1) for j in asked]
         for moment in moments:
             j = int(np.searchsorted(times, moment, side="right"))
             if MIN_HISTORY <= j < len(rows) and known[wants.item_idx[rows[j]]]:
                 between.append(asker.case(user, j, int(moment)))
-    return past, [
-        *(before_act[k] for k in rng.permutation(len(before_act))[: 2 * MAX_CASES]),
-        *(between[k] for k in rng.permutation(len(between))[:MAX_CASES]),
-    ]
+    most = MAX_CASES // WINDOWS
+    return Window(past, [
+        *(before_act[k] for k in rng.permutation(len(before_act))[: 2 * most]),
+        *(between[k] for k in rng.permutation(len(between))[:most]),
+    ])  # fmt: skip
 
 
-def _last_of_each_person(wants: Wants, rng: np.random.Generator) -> tuple[Wants, list[Case]]:
+def _last_of_each_person(wants: Wants, rng: np.random.Generator) -> list[Window]:
     """Hold back the last item of each person, where the log has places in a sequence instead of times."""
     asker = _Asker(wants)
     held = np.zeros(len(wants), bool)
@@ -251,7 +271,7 @@ def _last_of_each_person(wants: Wants, rng: np.random.Generator) -> tuple[Wants,
             cases.append(asker.case(user, len(rows) - 1, int(wants.ts_ms[rows[-1]])))
     past = wants.where(~held)
     known = np.bincount(past.item_idx, minlength=wants.n_items) > 0
-    return past, [case for case in cases if known[case.target_idx]]
+    return [Window(past, [case for case in cases if known[case.target_idx]])]
 
 
 class _Asker:

@@ -60,7 +60,9 @@ def past(log: tuple[People, Wants]) -> Past:
     popularity = Popularity(wants.ts_ms, wants.item_idx, N_ITEMS, HALF_LIVES_DAYS, None)
     born = np.full(N_ITEMS, int(wants.ts_ms[0]))
     tables = SignalTables(count_tables(before), vectors, popularity, None)
-    return Past(tables, ItemState(vectors, born, popularity), plain_recipe(), 0)
+    known = np.bincount(before.item_idx, minlength=N_ITEMS) > 0
+    known[:5] = False  # nobody had wanted these yet
+    return Past(tables, ItemState(vectors, born, popularity), plain_recipe(), 0, known)
 
 
 def middle(wants: Wants) -> int:
@@ -72,7 +74,7 @@ def test_a_question_just_before_an_action_does_not_know_it(
 ) -> None:
     people, wants = log
     rng = np.random.default_rng(0)
-    questions = ask(people, middle(wants), int(wants.ts_ms[-1]), 60, rng)
+    questions = ask(people, middle(wants), int(wants.ts_ms[-1]), 60, rng, past.known)
     assert any(not q.between for q in questions)
     for q in questions:
         times = people.ts_ms[people.rows(q.user_idx)]
@@ -81,12 +83,27 @@ def test_a_question_just_before_an_action_does_not_know_it(
             assert times[q.known] == q.at_ts_ms + 1
 
 
+def test_items_that_nobody_had_wanted_are_neither_asked_for_nor_shown(
+    log: tuple[People, Wants], past: Past
+) -> None:
+    people, wants = log
+    rng = np.random.default_rng(0)
+    questions = ask(people, middle(wants), int(wants.ts_ms[-1]), 60, rng, past.known)
+    before = [q for q in questions if not q.between]
+    asked = [people.item_idx[people.rows(q.user_idx)][q.known] for q in before]
+    assert past.known[asked].all()
+    examples = sample_examples(
+        people, past, questions, HEADS, negatives=8, tokens=10, rng=rng, exclude_seen=False
+    )
+    assert past.known[examples.item_idx].all()
+
+
 def test_nothing_in_the_features_or_tokens_knows_the_future(
     log: tuple[People, Wants], past: Past
 ) -> None:
     people, wants = log
     rng = np.random.default_rng(1)
-    questions = ask(people, middle(wants), int(wants.ts_ms[-1]), 40, rng)
+    questions = ask(people, middle(wants), int(wants.ts_ms[-1]), 40, rng, past.known)
     assert find_leaks(people, wants, past, questions, HEADS, tokens=20) == []
 
 
@@ -99,10 +116,14 @@ def test_a_feature_that_looks_ahead_is_found(log: tuple[People, Wants], past: Pa
 
     ahead = Clairvoyant(wants.ts_ms, wants.item_idx, N_ITEMS, HALF_LIVES_DAYS, None)
     leaky = Past(
-        past.tables, ItemState(past.items.vectors, past.items.born_ts_ms, ahead), past.recipe, 0
+        past.tables,
+        ItemState(past.items.vectors, past.items.born_ts_ms, ahead),
+        past.recipe,
+        0,
+        past.known,
     )
     rng = np.random.default_rng(1)
-    questions = ask(people, middle(wants), int(wants.ts_ms[-1]), 20, rng)
+    questions = ask(people, middle(wants), int(wants.ts_ms[-1]), 20, rng, past.known)
     found = find_leaks(people, wants, leaky, questions, HEADS, tokens=20)
     assert any(line.startswith("item.count_") for line in found)
 
@@ -145,7 +166,7 @@ def test_examples_join_in_time_order_and_keep_their_rows(
     people, wants = log
     parts = [
         sample_examples(
-            people, past, ask(people, middle(wants), int(wants.ts_ms[-1]), 20, np.random.default_rng(n)),
+            people, past, ask(people, middle(wants), int(wants.ts_ms[-1]), 20, np.random.default_rng(n), past.known),
             HEADS, negatives=5, tokens=10, rng=np.random.default_rng(n),
         )
         for n in range(2)

@@ -39,6 +39,17 @@ def test_ndcg_hits_and_auc_by_hand() -> None:
     assert np.isnan(ndcg(nothing, np.zeros(2, np.float32), [0])).all()
 
 
+def test_a_score_that_says_nothing_is_worth_nothing() -> None:
+    """What was followed stands first among a request's rows: a tie must not go by the order of the rows."""
+    held = examples_of([[1]] + [[0]] * 40, [41], [1])
+    flat = np.zeros(41, np.float32)
+    assert ndcg(held, flat, [0]).tolist() == [0.0]
+    assert hits(held, flat).tolist() == [0.0]
+    assert gauc(held, flat[:, None]).tolist() == [0.5]
+    two_tie = np.concatenate([[1.0, 1.0], np.zeros(39)]).astype(np.float32)
+    assert ndcg(held, two_tie, [0]).tolist() == pytest.approx([1 / np.log2(2.5)])
+
+
 def test_the_order_loss_by_hand_and_over_weights() -> None:
     logits = torch.tensor([[1.0], [0.0], [0.0]])
     labels = torch.tensor([[1.0], [0.0], [0.0]])

@@ -12,7 +12,8 @@ from wayline.feed.query import FeedQuery
 from wayline.feed.scorers.deadline import Deadline
 from wayline.ranking.examples.sampled import MIN_HISTORY
 from wayline.ranking.features import ItemState, with_context
-from wayline.ranking.learned import LearnedRanker
+from wayline.ranking.learned import LearnedRanker, Ranked
+from wayline.ranking.sharing import mixed
 from wayline.schema import FloatMatrix, FloatVector, IntVector
 
 FEWEST = 50  # candidates scored under the heaviest load: two pages
@@ -20,7 +21,7 @@ WORKERS = 2
 
 
 class LearnedOrder:
-    """Puts the ranker's score, the logarithm of the utility, in the place of the recipe's.
+    """Gives the ranker's score, the logarithm of the utility, its share of the order beside the recipe's.
 
     Only the best candidates by the recipe are scored: ``most`` of them, fewer while other requests wait for the ranker.
     The rest keep their order below. The recipe stands in a regime where the ranker did not beat it, and for people with
@@ -53,7 +54,8 @@ class LearnedOrder:
         tokens = query.tokens
         if tokens is None or len(query.history) < MIN_HISTORY or not len(candidates):
             return candidates
-        if query.regime not in self.ranker.description.regimes:
+        share = self.ranker.description.regimes.get(query.regime, 0.0)
+        if share <= 0:
             return candidates
         with self._lock:
             self._waiting += 1
@@ -74,9 +76,8 @@ class LearnedOrder:
         if not np.isfinite(found.score).all():
             raise FloatingPointError("the ranker answered something that is no number")
         shortened = len(rows) < min(len(candidates), self._most)
-        return replace(
-            _filled(candidates, rows, inputs, found.score, found.probabilities), shortened=shortened
-        )
+        filled = _filled(candidates, rows, inputs, mixed(found.score, base, share), found)
+        return replace(filled, shortened=shortened)
 
     @staticmethod
     def _best(score: FloatVector, most: int) -> IntVector:
@@ -95,9 +96,9 @@ def _filled(
     rows: IntVector,
     inputs: FloatMatrix,
     score: FloatVector,
-    probabilities: FloatMatrix,
+    found: Ranked,
 ) -> Candidates:
-    """Put the scored rows first, the others behind them in the order they had."""
+    """Put the scored rows first, by ``score`` [C], the others behind them in the order they had."""
     n = len(candidates)
     behind = np.ones(n, bool)
     behind[rows] = False
@@ -108,9 +109,9 @@ def _filled(
     every_input = np.zeros((n, inputs.shape[1]), np.float32)
     every_input[rows] = inputs
     ranked = np.full(n, np.nan, np.float32)
-    ranked[rows] = score
-    foretold = np.full((n, probabilities.shape[1]), np.nan, np.float32)
-    foretold[rows] = probabilities
+    ranked[rows] = found.score
+    foretold = np.full((n, found.probabilities.shape[1]), np.nan, np.float32)
+    foretold[rows] = found.probabilities
     return replace(
         candidates, score=scores, inputs=every_input, ranked=ranked, probabilities=foretold
     )

@@ -20,7 +20,7 @@ from wayline.ranking.examples.requests import Examples, Tokens
 from wayline.ranking.features import FEATURES, ItemState, read_features, signals_of
 from wayline.retrieval.recipe import Recipe, regime_of
 from wayline.retrieval.signals import SIGNALS, Reading, SignalTables
-from wayline.schema import FloatMatrix, FloatVector, IntVector
+from wayline.schema import BoolVector, FloatMatrix, FloatVector, IntVector
 from wayline.sequences.history import UserSequence
 
 TOP_PER_SIGNAL = 30
@@ -88,8 +88,12 @@ def ask(
     until_ts_ms: int,
     n: int,
     rng: np.random.Generator,
+    known: BoolVector,
 ) -> list[Question]:
-    """Choose whom to ask, and when, in ``(since, until]``: just before a first-time want, or between visits."""
+    """Choose whom to ask, and when, in ``(since, until]``: just before a first-time want, or between visits.
+
+    Wants of items that are not ``known`` [N] are not asked for.
+    """
     users = len(people.begin) - 1
     owner = np.repeat(np.arange(users), np.diff(people.begin))
     wanted = np.cumsum(people.first)  # first-time wants up to and with each row, over everybody
@@ -99,6 +103,7 @@ def ask(
         & (people.ts_ms > since_ts_ms)
         & (people.ts_ms <= until_ts_ms)
         & (before_own >= MIN_HISTORY)
+        & known[people.item_idx]
     )
     if not len(late):
         return []
@@ -117,8 +122,8 @@ def ask(
     for k in rng.permutation(len(pairs))[: int(n * BETWEEN)]:
         user, moment = pairs[k]
         times = people.ts_ms[people.rows(user)]
-        known = int(np.searchsorted(times, moment, side="right"))
-        asked.append(Question(user, moment, known, between=True))
+        happened = int(np.searchsorted(times, moment, side="right"))
+        asked.append(Question(user, moment, happened, between=True))
     return sorted(asked, key=lambda q: q.at_ts_ms)
 
 
@@ -127,12 +132,17 @@ class Past:
     """What a feed would have read at the time: made from actions up to the window's beginning and no later ones.
 
     Popularity alone goes on counting, as it does while serving; it is read as of each moment.
+
+    ``known`` [N] are the items that somebody had wanted by then. Others are neither asked for nor candidates: tables
+    of last week know nothing of this week's items, those of last night know nearly all of them, and a ranker trained
+    on the former learns that what nothing is known of is what people want (docs/experiments.md).
     """
 
     tables: SignalTables
     items: ItemState
     recipe: Recipe
     space: int
+    known: BoolVector
 
 
 def sample_examples(
@@ -216,6 +226,7 @@ def answer(
     at_ts_ms = question.at_ts_ms
     reading = Reading(past.tables, SIGNALS, history, at_ts_ms)
     item_idx = np.unique(np.concatenate([reading.top(name, TOP_PER_SIGNAL) for name in SIGNALS]))
+    item_idx = item_idx[past.known[item_idx]]
     if exclude_seen:
         item_idx = item_idx[~np.isin(item_idx, history.item_idx)]
     if not len(item_idx):

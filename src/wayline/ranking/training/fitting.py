@@ -24,6 +24,7 @@ from wayline.ranking.learned import Description, LearnedRanker, calibrated
 from wayline.ranking.metrics import calibration, expected_calibration_error, ndcg
 from wayline.ranking.modules.ranker import Ranker, RankerConfig
 from wayline.ranking.modules.transact import TransActConfig
+from wayline.ranking.sharing import cautious_share
 from wayline.ranking.training.loop import Progressed, Schedule, measure, score, train
 from wayline.ranking.training.material import Material
 from wayline.retrieval.recipe import VISIT_MS
@@ -58,7 +59,9 @@ def fit_ranker(
     model = (
         model_config(settings, heads, n_items, len(material.action_names))
         if start is None
-        else dataclasses.replace(start.ranker.config, n_items=n_items)
+        else dataclasses.replace(
+            start.ranker.config, n_items=n_items if start.ranker.config.n_items else 0
+        )
     )
     schedule = schedule_of(config, heads, go_on=start is not None)
     torch.manual_seed(settings.seed)
@@ -95,14 +98,16 @@ def model_config(
     return RankerConfig(
         heads=heads.names,
         n_numeric=len(FEATURES),
-        n_items=n_items,
-        id_dim=8,
+        n_items=n_items if settings.id_dim else 0,
+        id_dim=max(settings.id_dim, 1),
+        dropout=settings.dropout,
         item_dim=settings.item_dim,
         encoder=ENCODERS[settings.encoder],
         sequence=TransActConfig(
             item_dim=settings.item_dim,
             action_dim=settings.item_dim,
             n_actions=max(n_actions, 1),
+            dropout=settings.dropout,
         ),
         base_scale=tuple(1.0 if worth > 0 else 0.0 for worth in heads.worth.tolist()),
     )
@@ -264,10 +269,12 @@ def decide(
     serving: LearnedRanker | None,
     settings: RankingConfig,
 ) -> tuple[LearnedRanker, dict[str, Any]]:
-    """Say in which regimes the ranker serves: where it beats the recipe for people and times that training never saw.
+    """Say in which regimes the ranker serves, and with which share of the order.
 
-    A regime (in the middle of a visit, or coming back) is the ranker's if its gain in NDCG@10, less ``ranking.margin``,
-    is above 0 by one standard error. A ranker that would replace another has to be no worse than it over all regimes.
+    The share of a regime (in the middle of a visit, or coming back) is chosen on the people whom training stopped on
+    (``cautious_share``). The regime is the ranker's if, for the other half of the people, the order so mixed gains
+    NDCG@10 over the recipe, less ``ranking.margin``, by one standard error. A ranker that would replace another has to
+    be no worse than it over all regimes.
 
     Returns
     -------
@@ -279,16 +286,17 @@ def decide(
     heads, examples = material.heads, material.decide
     wanting = heads.wanting
     recipe = ndcg(examples, examples.base, wanting)
-    new = ndcg(examples, served_utility(learned, examples, material), wanting)
+    shares = choose_shares(learned, material)
+    new = ndcg(examples, served_order(learned.serving_in(shares), examples, material), wanting)
     regime = regimes_of(examples)
     gains: dict[str, list[float]] = {}
-    for name in dict.fromkeys(regime.tolist()):
+    for name in shares:
         difference = (new - recipe)[regime == name]
         if np.isfinite(difference).sum() >= LEAST_OF_A_REGIME:
             gains[name] = [round(v, 5) for v in _gain(difference, settings.seed)]
-    regimes = tuple(name for name, (_, low, _) in gains.items() if low > settings.margin)
+    regimes = {name: shares[name] for name, (_, low, _) in gains.items() if low > settings.margin}
     learned = learned.serving_in(regimes)
-    new = np.where(np.isin(regime, regimes), new, recipe)
+    new = np.where(np.isin(regime, list(regimes)), new, recipe)
     gain, low, high = _gain(new - recipe, settings.seed)
     report: dict[str, Any] = {
         "requests": int(np.isfinite(recipe).sum()),
@@ -297,7 +305,7 @@ def decide(
         "gain": round(gain, 5),
         "gain_68": [round(low, 5), round(high, 5)],
         "gain_by_regime": gains,
-        "regimes": list(regimes),
+        "regimes": regimes,
         "card": dict(learned.description.card),
     }
     said = ", ".join(f"{name} {g:+.4f} ({a:+.4f} to {b:+.4f})" for name, (g, a, b) in gains.items())
@@ -305,8 +313,7 @@ def decide(
         why = f"not surely better than the recipe in any regime: {said}"
         return learned, report | {"decided": "kept", "why": why}
     if serving is not None:
-        before = ndcg(examples, served_utility(serving, examples, material), wanting)
-        before = np.where(np.isin(regime, serving.description.regimes), before, recipe)
+        before = ndcg(examples, served_order(serving, examples, material), wanting)
         change, worst, best = _gain(new - before, settings.seed)
         report |= {
             "serving_ndcg_at_10": round(float(np.nanmean(before)), 5),
@@ -315,7 +322,8 @@ def decide(
         if change < settings.margin:
             why = f"worse than the ranker in use: {change:+.4f} ({worst:+.4f} to {best:+.4f})"
             return learned, report | {"decided": "kept", "why": why}
-    why = f"better than the recipe: {said}; serves {' and '.join(regimes)}"
+    has = " and ".join(f"{share:.0%} of the order in a {name}" for name, share in regimes.items())
+    why = f"better than the recipe: {said}; has {has}"
     return learned, report | {"decided": "ranker", "why": why}
 
 
@@ -325,15 +333,33 @@ def regimes_of(examples: Examples) -> npt.NDArray[np.str_]:
     return np.where(pause < np.log1p(VISIT_MS / 60_000), "visit", "return")
 
 
-def served_utility(learned: LearnedRanker, examples: Examples, material: Material) -> FloatVector:
-    """Give the utility by which a ranker would order the examples' candidates, shape [T]."""
+def choose_shares(learned: LearnedRanker, material: Material) -> dict[str, float]:
+    """Find the ranker's best share of the order in each regime, on the people whom training stopped on."""
+    examples, regime = material.stop, regimes_of(material.stop)
+    score = served_score(learned, examples, material)
+    shares = {}
+    for name in dict.fromkeys(regime.tolist()):
+        requests = np.flatnonzero(regime == name)
+        part = examples.take(requests)
+        rows = np.isin(examples.request_idx, requests)
+        shares[name] = cautious_share(part, score[rows], material.heads.wanting)
+    return shares
+
+
+def served_order(learned: LearnedRanker, examples: Examples, material: Material) -> FloatVector:
+    """Give the score by which the examples' candidates would stand in a feed, shape [T]."""
+    shares, regime = learned.description.regimes, regimes_of(examples)
+    share = np.array([shares.get(name, 0.0) for name in regime.tolist()])[examples.request_idx]
+    score = served_score(learned, examples, material)
+    return np.asarray(share * score + (1 - share) * examples.base, dtype=np.float32)
+
+
+def served_score(learned: LearnedRanker, examples: Examples, material: Material) -> FloatVector:
+    """Give the ranker's own score of the examples' candidates, shape [T]."""
     known = np.zeros(len(material.items.known), bool)
     known[: len(learned.known)] = learned.known[: len(known)]
     items = dataclasses.replace(material.items, known=known)
-    logits = score(learned.ranker, examples, items)
-    description = learned.description
-    foretold = calibrated(logits, description.scale, description.shift)
-    return np.asarray(foretold @ description.heads.weight, dtype=np.float32)
+    return learned.answer(score(learned.ranker, examples, items)).score
 
 
 def _gain(difference: FloatVector, seed: int) -> tuple[float, float, float]:

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from wayline.ranking.examples.heads import Heads
 from wayline.ranking.examples.requests import Examples
-from wayline.ranking.metrics import gauc, hits, ndcg
+from wayline.ranking.metrics import gauc, hits
 from wayline.ranking.modules.ranker import Ranker
 from wayline.ranking.modules.transact import TransAct
 from wayline.ranking.scorer.transact import TransActScorer
+from wayline.ranking.sharing import best_share, log_utility, mixed
 from wayline.ranking.training.batches import Labelled, batches
 from wayline.ranking.training.inputs import ItemInputs
 from wayline.ranking.training.losses import head_loss, order_loss
@@ -196,22 +197,23 @@ def _score_fast(
     return np.concatenate(out)
 
 
-def utility(logits: FloatMatrix, heads: Heads) -> FloatVector:
-    """``sum_h weight_h * P(h)``, shape [T]."""
-    return np.asarray((1 / (1 + np.exp(-logits.astype(np.float64)))) @ heads.weight)
-
-
 def measure(examples: Examples, logits: FloatMatrix, heads: Heads) -> dict[str, float]:
-    """Give the metrics of an order by utility: over the heads worth more than 0, HIT@3 also for each."""
-    order = utility(logits, heads)
+    """Give the metrics of the order as it would serve: the ranker's with as much of the recipe's as suits it best.
+
+    NDCG@10 and HIT@3 are over the heads worth more than 0, HIT@3 also for each; gAUC is of the logits alone.
+    """
+    probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    order = log_utility(probabilities, heads.weight)
     wanting = heads.wanting
-    hit = hits(examples, order)
+    share, found = best_share(examples, order, wanting)
+    hit = hits(examples, mixed(order, examples.base, share))
     with np.errstate(invalid="ignore"):
         within = gauc(examples, logits)
         out = {
-            "ndcg_at_10": _mean(ndcg(examples, order, wanting)),
+            "ndcg_at_10": _mean(found),
             "hit_at_3": float(hit[wanting].sum()),
             "gauc": _mean(within[wanting]),
+            "share": share,
         }
     out |= {f"hit_at_3.{name}": float(hit[h]) for h, name in enumerate(heads.names)}
     return {name: round(value, 5) for name, value in out.items()}
