@@ -144,7 +144,10 @@ class ServedGeneration:
             log.warning("%s", error)
             return None, str(error)
         items = ItemState(self.vectors, born_ts_ms, self.tables.popularity)
-        order = LearnedOrder(ranker, items, most=settings.candidates, budget_ms=settings.budget_ms)
+        order = LearnedOrder(
+            ranker, items, most=settings.candidates, budget_ms=settings.budget_ms,
+            until_ts_ms=int(self.manifest["until"]),
+        )  # fmt: skip
         return order, ""
 
     def signal_names(self) -> tuple[str, ...]:
