@@ -7,10 +7,10 @@ around them as they go: two feeds of 20 a day for 14 days. Half of them have int
 (``changing_lives``), half keep theirs. One workspace is built and trained at the start; every seed meets each arm in
 a fresh copy of it, in the same mood.
 
-All arms build at the midnights of days 4, 7 and 11 and differ in what follows: nothing (``none``), training that goes
-on from the ranker in use on day 7 (``weekly``) or after each build (``twice weekly``). ``recipe`` has no ranker. A build
-takes the ranker along, and a training that makes no better one leaves it as it is: ``trainings`` in the report says
-which did and why. A ranker that goes on reads the actions that its first training knew: one ``hide`` stands in the log.
+All arms build at the midnights of days 4, 7 and 11 and differ in what follows: nothing (``none``), a training that
+goes on from the ranker in use on day 7 (``weekly``) or after each build (``twice weekly``). ``recipe`` has no ranker.
+A build takes the ranker along, and a training that makes no better one leaves it as it is: ``trainings`` in the report
+says which did and why. A ranker that goes on knows the actions of its first training: one ``hide`` stands in the log.
 ``--margin -1`` publishes every ranker, to see what the guard prevents or costs.
 
 Builds are the quick kind (``recipe.mode = "plain"``, ``embeddings.kind = "graph"``): the recipe here is weaker than
