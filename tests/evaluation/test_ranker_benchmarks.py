@@ -1,4 +1,4 @@
-"""``benchmarks/responsiveness.py`` and ``benchmarks/retraining.py``: what they read off feeds, without the trainings."""
+"""``benchmarks/responsiveness.py`` and ``benchmarks/retraining.py``: what they read off feeds, no trainings."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from wayline.errors import ConfigError
 from wayline.ranking.examples.heads import Heads
 from wayline.ranking.examples.requests import Examples
 from wayline.ranking.features import FEATURES
-from wayline.ranking.learned import Description, LearnedRanker, calibrated
+from wayline.ranking.learned import Description, LearnedRanker
 from wayline.ranking.metrics import calibration, expected_calibration_error, ndcg
 from wayline.ranking.modules.ranker import Ranker, RankerConfig
 from wayline.ranking.modules.transact import TransActConfig
@@ -80,7 +80,7 @@ def fit_ranker(
     logits = score(ranker, material.stop, material.items)
     scale, shift = fit_calibration(logits, material.stop)
     seconds = time.perf_counter() - began
-    card = make_card(material, settings, done, logits, (scale, shift), seconds, start is not None)
+    card = make_card(material, settings, done, logits, seconds, start is not None)
     names = material.action_names if start is None else start.description.action_names
     description = Description(
         model.to_dict(), heads, FEATURES, names, settings.tokens, scale, shift, card
@@ -219,16 +219,11 @@ def make_card(
     settings: RankingConfig,
     done: Progressed,
     logits: FloatMatrix,
-    platt: tuple[tuple[float, ...], tuple[float, ...]],
     seconds: float,
     continued: bool,
 ) -> dict[str, Any]:
     """The model card as data: what was learned from, how, and how well."""
-    probability = calibrated(logits, *platt)
     held, heads = material.stop, material.heads
-    bins = [
-        calibration(probability[:, h], held.labels[:, h], held.weight) for h in range(len(heads))
-    ]
     return {
         "data": {
             "from": _day(int(material.fit.at_ts_ms.min())),
@@ -245,10 +240,6 @@ def make_card(
             "history": done.history,
         },
         "metrics": measure(held, logits, heads),
-        "calibration": {
-            name: {"ece": round(expected_calibration_error(b), 6), "bins": b}
-            for name, b in zip(heads.names, bins, strict=True)
-        },
         "settings": {
             f.name: _value(getattr(settings, f.name)) for f in dataclasses.fields(settings)
         },
@@ -287,7 +278,8 @@ def decide(
     wanting = heads.wanting
     recipe = ndcg(examples, examples.base, wanting)
     shares = choose_shares(learned, material)
-    new = ndcg(examples, served_order(learned.serving_in(shares), examples, material), wanting)
+    answered = learned.answer(logits_of(learned, examples, material))
+    new = ndcg(examples, served_order(shares, answered.score, examples), wanting)
     regime = regimes_of(examples)
     gains: dict[str, list[float]] = {}
     for name in shares:
@@ -295,7 +287,12 @@ def decide(
         if np.isfinite(difference).sum() >= LEAST_OF_A_REGIME:
             gains[name] = [round(v, 5) for v in _gain(difference, settings.seed)]
     regimes = {name: shares[name] for name, (_, low, _) in gains.items() if low > settings.margin}
-    learned = learned.serving_in(regimes)
+    learned = learned.serving_in(regimes).with_card(
+        {
+            **learned.description.card,
+            "calibration": how_calibrated(heads, answered.probabilities, examples),
+        }
+    )
     new = np.where(np.isin(regime, list(regimes)), new, recipe)
     gain, low, high = _gain(new - recipe, settings.seed)
     report: dict[str, Any] = {
@@ -313,7 +310,9 @@ def decide(
         why = f"not surely better than the recipe in any regime: {said}"
         return learned, report | {"decided": "kept", "why": why}
     if serving is not None:
-        before = ndcg(examples, served_order(serving, examples, material), wanting)
+        score_before = serving.answer(logits_of(serving, examples, material)).score
+        shares_before = serving.description.regimes
+        before = ndcg(examples, served_order(shares_before, score_before, examples), wanting)
         change, worst, best = _gain(new - before, settings.seed)
         report |= {
             "serving_ndcg_at_10": round(float(np.nanmean(before)), 5),
@@ -333,10 +332,19 @@ def regimes_of(examples: Examples) -> npt.NDArray[np.str_]:
     return np.where(pause < np.log1p(VISIT_MS / 60_000), "visit", "return")
 
 
+def how_calibrated(heads: Heads, foretold: FloatMatrix, examples: Examples) -> dict[str, Any]:
+    """Compare foretold [T, H] with happened, head by head: for people and times that calibration never saw."""
+    out = {}
+    for head, name in enumerate(heads.names):
+        bins = calibration(foretold[:, head], examples.labels[:, head], examples.weight)
+        out[name] = {"ece": round(expected_calibration_error(bins), 6), "bins": bins}
+    return out
+
+
 def choose_shares(learned: LearnedRanker, material: Material) -> dict[str, float]:
     """Find the ranker's best share of the order in each regime, on the people whom training stopped on."""
     examples, regime = material.stop, regimes_of(material.stop)
-    score = served_score(learned, examples, material)
+    score = learned.answer(logits_of(learned, examples, material)).score
     shares = {}
     for name in dict.fromkeys(regime.tolist()):
         requests = np.flatnonzero(regime == name)
@@ -346,20 +354,20 @@ def choose_shares(learned: LearnedRanker, material: Material) -> dict[str, float
     return shares
 
 
-def served_order(learned: LearnedRanker, examples: Examples, material: Material) -> FloatVector:
+def served_order(
+    shares: Mapping[str, float], score: FloatVector, examples: Examples
+) -> FloatVector:
     """Give the score by which the examples' candidates would stand in a feed, shape [T]."""
-    shares, regime = learned.description.regimes, regimes_of(examples)
+    regime = regimes_of(examples)
     share = np.array([shares.get(name, 0.0) for name in regime.tolist()])[examples.request_idx]
-    score = served_score(learned, examples, material)
     return np.asarray(share * score + (1 - share) * examples.base, dtype=np.float32)
 
 
-def served_score(learned: LearnedRanker, examples: Examples, material: Material) -> FloatVector:
-    """Give the ranker's own score of the examples' candidates, shape [T]."""
+def logits_of(learned: LearnedRanker, examples: Examples, material: Material) -> FloatMatrix:
+    """Give a ranker's logits of the examples' candidates, shape [T, H]."""
     known = np.zeros(len(material.items.known), bool)
     known[: len(learned.known)] = learned.known[: len(known)]
-    items = dataclasses.replace(material.items, known=known)
-    return learned.answer(score(learned.ranker, examples, items)).score
+    return score(learned.ranker, examples, dataclasses.replace(material.items, known=known))
 
 
 def _gain(difference: FloatVector, seed: int) -> tuple[float, float, float]:
