@@ -124,12 +124,12 @@ def train_generation(
     from wayline.ranking.training.fitting import decide, fit_ranker
 
     with watch.step(STEPS[2]) as share:
-        learned = fit_ranker(
+        learned, stop_logits = fit_ranker(
             material, config, serving if go_on else None,
             checkpoint=cache / "training.checkpoint", progress=share,
         )  # fmt: skip
     with watch.step(STEPS[3]):
-        learned, report = decide(material, learned, serving, config.ranking)
+        learned, report = decide(material, learned, stop_logits, serving, config.ranking)
     next_items = None
     if config.retrieval.sequence_s > 0:
         with watch.step(STEPS[4]) as share:

@@ -1,4 +1,4 @@
-"""The next-item model of the workspace's own log: trained beside the ranker, and a source of candidates from then on."""
+"""The next-item model of the workspace's own log: trained beside the ranker, and a source of candidates then on."""
 
 from __future__ import annotations
 

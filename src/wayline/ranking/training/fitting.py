@@ -44,8 +44,8 @@ def fit_ranker(
     *,
     checkpoint: Path,
     progress: Callable[[float], None],
-) -> LearnedRanker:
-    """Train a ranker on the material and calibrate it on the slice it stopped on.
+) -> tuple[LearnedRanker, FloatMatrix]:
+    """Train a ranker on the material and calibrate it on the slice it stopped on; gives its logits there too.
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ def fit_ranker(
         progress=lambda share, _metrics: progress(share),
     )  # fmt: skip
     ranker.to("cpu")
-    logits = score(ranker, material.stop, material.items)
+    logits = done.held_logits
+    assert logits is not None
     scale, shift = fit_calibration(logits, material.stop)
     seconds = time.perf_counter() - began
     card = make_card(material, settings, done, logits, seconds, start is not None)
@@ -85,10 +86,11 @@ def fit_ranker(
     description = Description(
         model.to_dict(), heads, FEATURES, names, settings.tokens, scale, shift, card
     )
-    return LearnedRanker(
+    learned = LearnedRanker(
         ranker, description, material.space, material.items.tables[-1], material.items.known,
         dtype=settings.dtype, threads=settings.threads,
     )  # fmt: skip
+    return learned, logits
 
 
 def model_config(
@@ -257,6 +259,7 @@ def _day(ts_ms: int) -> str:
 def decide(
     material: Material,
     learned: LearnedRanker,
+    stop_logits: FloatMatrix,
     serving: LearnedRanker | None,
     settings: RankingConfig,
 ) -> tuple[LearnedRanker, dict[str, Any]]:
@@ -277,7 +280,7 @@ def decide(
     heads, examples = material.heads, material.decide
     wanting = heads.wanting
     recipe = ndcg(examples, examples.base, wanting)
-    shares = choose_shares(learned, material)
+    shares = choose_shares(learned.answer(stop_logits).score, material)
     answered = learned.answer(logits_of(learned, examples, material))
     new = ndcg(examples, served_order(shares, answered.score, examples), wanting)
     regime = regimes_of(examples)
@@ -341,10 +344,9 @@ def how_calibrated(heads: Heads, foretold: FloatMatrix, examples: Examples) -> d
     return out
 
 
-def choose_shares(learned: LearnedRanker, material: Material) -> dict[str, float]:
+def choose_shares(score: FloatVector, material: Material) -> dict[str, float]:
     """Find the ranker's best share of the order in each regime, on the people whom training stopped on."""
     examples, regime = material.stop, regimes_of(material.stop)
-    score = learned.answer(logits_of(learned, examples, material)).score
     shares = {}
     for name in dict.fromkeys(regime.tolist()):
         requests = np.flatnonzero(regime == name)
