@@ -91,6 +91,7 @@ class Lived:
     engagements: np.ndarray
     refusals: np.ndarray
     ranked: float
+    degraded: int
     seconds: float
     trainings: list[dict[str, Any]] = field(default_factory=list)
 
@@ -202,6 +203,7 @@ def live(shop: Shop, seed: Seed, base: Path, arm: str, args: argparse.Namespace)
         by_day(run, run.engaged, len(seed.people)),
         by_day(run, run.hidden, len(seed.people)),
         counters.get("ranked_feeds", 0) / counters["feeds"],
+        sum(n for name, n in counters.items() if name.startswith("degraded:")),
         round(time.perf_counter() - began, 1),
         trainings,
     )
@@ -240,6 +242,7 @@ def compare(lived: dict[str, list[Lived]]) -> dict[str, Any]:
             "engagements_by_day": engagements[arm].mean(axis=0).round(4).tolist(),
             "refusals_by_day": refusals[arm].mean(axis=0).round(4).tolist(),
             "ranked_share": round(float(np.mean([x.ranked for x in runs])), 4),
+            "degraded": sum(x.degraded for x in runs),
             "seconds": [x.seconds for x in runs],
             "trainings": [x.trainings for x in runs],
         }
@@ -307,7 +310,9 @@ def picture(report: dict[str, Any]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         'font-family="sans-serif" font-size="13" fill="#222222">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        f'<text x="{LEFT}" y="26" font-size="16">Engagements a feed (mean of three days)</text>',
+        f'<text x="{LEFT}" y="26" font-size="16">Training again: two simulated weeks</text>',
+        f'<text transform="translate(20 {(TOP + HEIGHT - BOTTOM) / 2:.0f}) rotate(-90)" text-anchor="middle">'
+        "engagements a feed, mean of three days</text>",
     ]
     for value in np.arange(low, high + step / 2, step).tolist():
         parts.append(_line(x(0), y(value), x(DAYS), y(value), "#e4e4e4"))

@@ -136,7 +136,7 @@ def test_arms_of_training_are_paired_and_drawn(retraining: ModuleType) -> None:
     base = np.tile(np.linspace(1, 2, 6)[:, None], (1, retraining.DAYS))
     training = {"day": 7, "seconds": 1.0, "decided": "ranker", "why": "better"}
     lived = {
-        arm: [retraining.Lived(base + 0.5 * (arm == "weekly"), base * 0, 1.0, 1.0, [training])]
+        arm: [retraining.Lived(base + 0.5 * (arm == "weekly"), base * 0, 1.0, 0, 1.0, [training])]
         for arm in retraining.ARMS
     }
     report = retraining.compare(lived)
