@@ -243,6 +243,21 @@ def test_going_on_starts_from_the_ranker_in_use(shop: Engine) -> None:
     assert "serving_ndcg_at_10" in report or report["decided"] == "kept"
 
 
+@pytest.mark.parametrize("go_on", [False, True])
+def test_an_action_that_came_after_the_ranker_in_use_is_left_out_of_its_sequences(
+    shop: Engine, go_on: bool
+) -> None:
+    rows = [
+        {"user_id": f"u{user}", "item_id": f"i{user % ITEMS}", "action": "view", "ts": shop.now() - n * DAY}
+        for user in range(110)
+        for n in range(9)
+    ]  # fmt: skip
+    shop.add_actions(rows)
+    shop.build()
+    assert "serving_ndcg_at_10" in shop.train(go_on=go_on).metrics["ranker"]
+    assert shop.feed("u1").degraded == []
+
+
 def test_the_guard_keeps_what_serves_and_says_why(trained_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(trained_folder, tmp_path / "shop")
     with opened(tmp_path / "shop", ranking={**RANKING, "margin": 0.9}) as engine:

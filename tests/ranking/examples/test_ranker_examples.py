@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from wayline.clock import DAY_MS, HOUR_MS
+from wayline.config import SequencesConfig
 from wayline.errors import ConfigError
 from wayline.ranking.examples.heads import Heads, choose_heads
 from wayline.ranking.examples.newest import Newest, Tokens
@@ -16,11 +19,14 @@ from wayline.ranking.examples.sampled import (
     Question,
     answer,
     ask,
+    block_of,
     draw_rows,
     sample_examples,
 )
+from wayline.ranking.examples.selected import Selecting
 from wayline.ranking.features import FEATURES, ItemState
 from wayline.ranking.leaks import find_leaks
+from wayline.ranking.selection import TokenShares
 from wayline.retrieval.fit import Wants, count_tables
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.recipe import plain_recipe
@@ -127,6 +133,25 @@ def test_a_feature_that_looks_ahead_is_found(log: tuple[People, Wants], past: Pa
     questions = ask(people, middle(wants), int(wants.ts_ms[-1]), 20, rng, past.known)
     found = find_leaks(people, wants, leaky, questions, HEADS, reading=Newest(20))
     assert any(line.startswith("item.count_") for line in found)
+
+
+def test_selected_tokens_know_nothing_later_and_those_that_would_are_found(
+    log: tuple[People, Wants], past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people, wants = log
+    rng = np.random.default_rng(1)
+    questions = ask(people, middle(wants), int(wants.ts_ms[-1]), 20, rng, past.known)
+    shares = TokenShares(6, 3, 3, 0)
+    reading = Selecting(shares, ("buy", "return"), SequencesConfig()).over(past.items.vectors)
+    assert find_leaks(people, wants, past, questions, HEADS, reading=reading) == []
+
+    def ahead(people: People, question: Question, *rest: object) -> object:
+        every = people.rows(question.user_idx)
+        return block_of(people, replace(question, known=every.stop - every.start), *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("wayline.ranking.leaks.block_of", ahead)
+    found = find_leaks(people, wants, past, questions, HEADS, reading=reading)
+    assert any(line.startswith("tokens knows of later actions") for line in found)
 
 
 def test_labels_are_what_followed_within_each_heads_own_window(past: Past) -> None:
