@@ -101,7 +101,7 @@ def make_query(
         passed_item_idx=trying.passed_item_idx,
         passed=trying.passed,
         fatigue=feed.fatigue,
-        ranker_history=served.ranker_history(user_key, moment if past else None),
+        tokens=served.tokens(user_key, moment if past else None),
     )
     return query, profile, trying
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from wayline.interests.live import Counted, LiveInterests
 from wayline.interests.table import InterestTable
 from wayline.ranking.learned import carry
 from wayline.retrieval.fit import Touches, Wants, count_tables, fit_recipe
+from wayline.retrieval.next_item.inference import FOLDER as NEXT_ITEM
 from wayline.retrieval.recipe import Recipe, plain_recipe
 from wayline.retrieval.sources.fresh import NOT_BORN
 from wayline.rewards.reward import mean_rate
@@ -196,18 +198,23 @@ def build_generation(
         # What came of feeds after ``until`` is not to be known, and the totals have no time.
         known = until_ts_ms is None
         manifest["mean_reward"] = mean_rate(store.totals(), worths) if known else 0.0
-        manifest["metrics"] |= _carry_ranker(generations, folder, found)
+        manifest["metrics"] |= _carry_learned(generations, folder, found)
         id_ = writer.publish(manifest)
     generations.prune(KEPT_GENERATIONS)
     return id_
 
 
-def _carry_ranker(generations: Generations, folder: Path, found: Embeddings) -> dict[str, Any]:
-    """Take the ranker in use along, with the new vectors turned into its space; gives what the manifest says of it."""
+def _carry_learned(generations: Generations, folder: Path, found: Embeddings) -> dict[str, Any]:
+    """Take along what training made for the generation in use; gives what the manifest says of the ranker.
+
+    The ranker reads the new vectors, turned into its space; the next-item model knows items by their keys.
+    """
     current = generations.current()
     if current is None:
         return {}
     path, before = generations.open(current)
+    if (path / NEXT_ITEM).is_dir():
+        shutil.copytree(path / NEXT_ITEM, folder / NEXT_ITEM)
     if not carry(path, folder, found.vectors):
         return {}
     return {"ranker": before["metrics"].get("ranker", {})}

@@ -79,6 +79,7 @@ class RetrievalConfig:
 
     per_source: int = 200
     recent: int = 5
+    sequence_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import polars as pl
 
 from wayline.builder import HEARD, WANTED_PAIRS, make_labeller, pairs_of, read_counted
 from wayline.config import Config
-from wayline.errors import RankerError
+from wayline.errors import FileProblemError, RankerError
 from wayline.feed.home import fill_pipeline, home_pipeline
 from wayline.feed.scorers.learned import LearnedOrder
 from wayline.interests.control_log import ControlLog
@@ -26,6 +26,8 @@ from wayline.interests.online import fade
 from wayline.ranking.features import ItemState
 from wayline.ranking.learned import FOLDER as RANKER
 from wayline.ranking.learned import LearnedRanker
+from wayline.retrieval.next_item import NextItemModel
+from wayline.retrieval.next_item.inference import FOLDER as NEXT_ITEM
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.recipe import Recipe
 from wayline.retrieval.signals import HALF_LIVES_DAYS, SIGNALS, TABLE_SIGNALS, SignalTables
@@ -123,7 +125,9 @@ class ServedGeneration:
         self._hidden: BoolVector = self.left_out
         born_ts_ms = np.load(folder / "born_ts_ms.npy")
         self.learned, self.ranker_trouble = self._open_ranker(born_ts_ms)
-        self.pipeline = home_pipeline(self.index, born_ts_ms, config.retrieval, self.learned)
+        self.pipeline = home_pipeline(
+            self.index, born_ts_ms, config.retrieval, self.learned, self._open_next_items()
+        )
         self.fill = fill_pipeline(popularity, born_ts_ms)
         self._catch_up_with_what_until_left_out()
 
@@ -144,8 +148,21 @@ class ServedGeneration:
             log.warning("%s", error)
             return None, str(error)
         items = ItemState(self.vectors, born_ts_ms, self.tables.popularity)
-        order = LearnedOrder(ranker, items, most=settings.candidates, budget_ms=settings.budget_ms)
+        order = LearnedOrder(
+            ranker, items, most=settings.candidates, budget_ms=settings.budget_ms,
+            until_ts_ms=int(self.manifest["until"]),
+        )  # fmt: skip
         return order, ""
+
+    def _open_next_items(self) -> NextItemModel | None:
+        """Open the generation's next-item model; a damaged one is said and left out."""
+        if self._config.retrieval.sequence_s <= 0 or not (self.path / NEXT_ITEM).exists():
+            return None
+        try:
+            return NextItemModel.load(self.path / NEXT_ITEM)
+        except FileProblemError as error:
+            log.warning("%s", error)
+            return None
 
     def signal_names(self) -> tuple[str, ...]:
         """The signals a request reads: the recipe's, or all that a ranker knows."""
@@ -155,7 +172,7 @@ class ServedGeneration:
         """What the ranker foretells; nothing without one."""
         return () if self.learned is None else self.learned.ranker.heads.names
 
-    def ranker_history(self, user_key: int, at_ts_ms: int | None) -> Any:
+    def tokens(self, user_key: int, at_ts_ms: int | None) -> Any:
         """Keep of a person's actions what the ranker reads; None without a ranker."""
         if self.learned is None:
             return None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,6 +40,8 @@ from wayline.ranking.spaces import Space
 from wayline.ranking.training.inputs import ItemInputs
 from wayline.ranking.training.material import Material
 from wayline.retrieval.fit import Wants, count_tables
+from wayline.retrieval.next_item import NextItemModel
+from wayline.retrieval.next_item.inference import FOLDER as NEXT_ITEM
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.recipe import Recipe
 from wayline.retrieval.signals import HALF_LIVES_DAYS, SignalTables
@@ -48,12 +50,15 @@ from wayline.sequences.history import Worths
 from wayline.storage.generations import MANIFEST, Generations
 from wayline.storage.store import Store
 
+if TYPE_CHECKING:
+    from wayline.retrieval.next_item import NextItemProgress
+
 ALL_CANDIDATES = 1_000_000
 LEAST_REQUESTS = 200  # moments that something retrieved was answered at; fewer teach nothing
 LEAST_HELD = 60
 LEARNED_ID_ACTIONS = 5  # of an item, before its id is learned
 LEAK_QUESTIONS = 60
-STEPS = ("read the log", "make examples", "train", "decide", "publish")
+STEPS = ("read the log", "make examples", "train", "decide", "learn what comes next", "publish")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +127,54 @@ def train_generation(
     from wayline.ranking.training.fitting import fit_ranker
 
     with watch.step(STEPS[2]) as share:
-        learned = fit_ranker(
+        learned, stop_logits = fit_ranker(
             material, config, serving if go_on else None,
             checkpoint=cache / "training.checkpoint", progress=share,
         )  # fmt: skip
     with watch.step(STEPS[3]):
-        learned, report = decide(material, learned, serving, config.ranking)
-    if report["decided"] == "kept":
+        learned, report = decide(material, learned, stop_logits, serving, config.ranking)
+    next_items = None
+    if config.retrieval.sequence_s > 0:
+        with watch.step(STEPS[4]) as share:
+            next_items, report["sequence"] = _fit_next_items(log, config, share)
+    kept = report["decided"] == "kept"
+    if kept and next_items is None:
         return Trained(current, False, report | {"seconds": watch.seconds})
-    with watch.step(STEPS[4]), generations.begin() as writer:
-        link_files(folder, writer.path)
-        (writer.path / FOLDER).mkdir()
-        learned.over(np.load(folder / "vectors.npy")).save(writer.path / FOLDER)
-        id_ = writer.publish(_manifest(manifest, report, watch.seconds, now_ts_ms))
+    with watch.step(STEPS[5]), generations.begin() as writer:
+        made_anew = set() if kept else {FOLDER}
+        if next_items is not None:
+            made_anew.add(NEXT_ITEM)
+        link_files(folder, writer.path, without=made_anew)
+        for name in made_anew:
+            (writer.path / name).mkdir()
+        if not kept:
+            learned.over(np.load(folder / "vectors.npy")).save(writer.path / FOLDER)
+        if next_items is not None:
+            next_items.save(writer.path / NEXT_ITEM)
+        said = manifest["metrics"].get("ranker", {}) if kept else report
+        id_ = writer.publish(_manifest(manifest, said, watch.seconds, now_ts_ms))
     generations.prune(KEPT_GENERATIONS)
     return Trained(id_, True, report | {"seconds": watch.seconds})
+
+
+def _fit_next_items(
+    log: LogColumns, config: Config, progress: Callable[[float], None]
+) -> tuple[NextItemModel, dict[str, float]]:
+    """Fit the model of the source ``sequence`` within its time; gives it with how well it did on held-out items."""
+    from wayline.retrieval.next_item import fit_next_item
+
+    wants, budget_s = log.wants(), config.retrieval.sequence_s
+    found: list[dict[str, float]] = []
+
+    def said(epoch: NextItemProgress) -> None:
+        found.append({"hit_rate_at_10": epoch.hit_rate_10, "ndcg_at_10": epoch.ndcg_10})
+        progress(min(epoch.elapsed_s / budget_s, 1.0))
+
+    model = fit_next_item(
+        wants.user_idx, wants.item_idx, wants.ts_ms, wants.n_items,
+        seed=config.ranking.seed, budget_s=budget_s, progress=said,
+    )  # fmt: skip
+    return model, max(found, key=lambda epoch: epoch["ndcg_at_10"], default={})
 
 
 def require_packages() -> None:
@@ -384,11 +422,17 @@ def _require_answers(material: Material) -> None:
             )
 
 
-def link_files(source: Path, target: Path) -> None:
-    """Give a new generation the files of another: the same bytes where the disk can link, else copies."""
+def link_files(source: Path, target: Path, *, without: set[str]) -> None:
+    """Give a new generation the files of another: the same bytes where the disk can link, else copies.
+
+    Parameters
+    ----------
+    without : set of str
+        Folders and files of ``source`` that are left behind.
+    """
     for path in sorted(source.rglob("*")):
         place = path.relative_to(source)
-        if path.name == MANIFEST or place.parts[0] == FOLDER:
+        if path.name == MANIFEST or place.parts[0] in without:
             continue
         if path.is_dir():
             (target / place).mkdir(exist_ok=True)

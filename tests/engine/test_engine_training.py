@@ -82,8 +82,11 @@ def test_what_was_scored_can_be_scored_again_from_what_was_logged(shop: Engine) 
 
 
 def test_the_offline_module_agrees_with_the_scorer_that_serves(shop: Engine) -> None:
+    import torch
+
+    from wayline.ranking.modules.ranker import Ranker
     from wayline.ranking.training.inputs import ItemInputs
-    from wayline.ranking.training.loop import score
+    from wayline.ranking.training.loop import first_logits, score
 
     for user in range(10):
         shop.feed(f"u{user}", limit=20)
@@ -101,6 +104,12 @@ def test_the_offline_module_agrees_with_the_scorer_that_serves(shop: Engine) -> 
     items = ItemInputs([ranker.table], ranker.known, len(ranker.description.action_names))
     np.testing.assert_allclose(
         score(ranker.ranker, examples, items), ranker.logits(examples), atol=1e-4
+    )
+    untrained = Ranker(ranker.ranker.config).eval()
+    np.testing.assert_allclose(
+        first_logits(untrained, examples, items, torch.device("cpu")),
+        score(untrained, examples, items),
+        atol=1e-5,
     )
 
 

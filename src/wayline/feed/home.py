@@ -12,8 +12,10 @@ from wayline.feed.query import FeedQuery
 from wayline.feed.scorers.blend import Fatigue, InterestLiking, RecipeBlend
 from wayline.feed.scorers.learned import LearnedOrder
 from wayline.feed.selectors.ssd import SlidingSpectrum
+from wayline.retrieval.next_item import NextItemModel
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.sources.fresh import NOT_BORN, Fresh
+from wayline.retrieval.sources.sequence import Sequence
 from wayline.retrieval.sources.tables import Related, Trending
 from wayline.retrieval.sources.vectors import Interests, Recent
 from wayline.schema import IntVector
@@ -50,8 +52,9 @@ def home_pipeline(
     born_ts_ms: IntVector,
     config: RetrievalConfig,
     learned: LearnedOrder | None = None,
+    next_items: NextItemModel | None = None,
 ) -> Pipeline[FeedQuery]:
-    """Wire the home feed for one generation, with its ranker if it has one."""
+    """Wire the home feed for one generation, with its ranker and its next-item model if it has them."""
     return Pipeline(
         sources=[
             Interests(index, config.per_source),
@@ -59,6 +62,7 @@ def home_pipeline(
             Related(config.per_source // 2),
             Trending(config.per_source // 2),
             Fresh(born_ts_ms, FRESH),
+            *([Sequence(next_items, config.per_source)] if next_items else []),
         ],
         hydrators=[Signals()],
         filters=[NotHidden(), NotDisliked(), NotSeen(), NotShown(), NotMuted()],

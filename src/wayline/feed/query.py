@@ -51,7 +51,7 @@ class FeedQuery:
         How often each was looked past, faded by age.
     fatigue : float
         How many times halve an item's odds; 0 for no fatigue.
-    ranker_history : Tokens or RequestTokens, optional
+    tokens : Tokens or RequestTokens, optional
         What a learned ranker reads of the person's actions (``ranking.examples.readings``).
     """
 
@@ -78,7 +78,7 @@ class FeedQuery:
     passed_item_idx: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
     passed: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))
     fatigue: float = 0.0
-    ranker_history: Any = None
+    tokens: Any = None
 
     def rng(self) -> np.random.Generator:
         """A generator of this request's own."""

@@ -184,6 +184,12 @@ class LearnedRanker:
         twin.description = replace(self.description, regimes=dict(regimes))
         return twin
 
+    def with_card(self, card: Mapping[str, Any]) -> LearnedRanker:
+        """Give the same ranker with another model card."""
+        twin = copy.copy(self)
+        twin.description = replace(self.description, card=card)
+        return twin
+
     def save(self, folder: Path) -> None:
         """Write the ranker's folder, which must be there."""
         from safetensors.torch import save_file

@@ -45,4 +45,7 @@ def print_training(generation: Generation) -> None:
     if report["decided"] == "ranker":
         say(f"Generation {generation.id} serves it: {report['why']}.")
     else:
-        say(f"Not served, generation {generation.id} stays: {report['why']}.")
+        say(f"Not served, generation {generation.id} is in use: {report['why']}.")
+    if "sequence" in report:
+        found = report["sequence"].get("hit_rate_at_10", 0.0)
+        say(f"The source `sequence` found {found:.1%} of people's newest items in its first ten.")

@@ -18,6 +18,9 @@ from wayline.schema import FloatMatrix, FloatVector, IntVector
 
 FEWEST = 50  # candidates scored under the heaviest load: two pages
 WORKERS = 2
+PAST_SHARE = (
+    0.15  # of the order, at most, in a request as of a moment that the tables know the future of
+)
 
 
 class LearnedOrder:
@@ -35,15 +38,24 @@ class LearnedOrder:
     items : ItemState
     most : int
     budget_ms : float
+    until_ts_ms : int
+        How far the log goes that the tables were counted on. A feed asked for as of an earlier moment reads tables that
+        know what came after it, which training never shows: the ranker keeps ``PAST_SHARE`` of the order there.
     """
 
     name = "ranker"
     optional = True
 
     def __init__(
-        self, ranker: LearnedRanker, items: ItemState, *, most: int, budget_ms: float
+        self,
+        ranker: LearnedRanker,
+        items: ItemState,
+        *,
+        most: int,
+        budget_ms: float,
+        until_ts_ms: int,
     ) -> None:
-        self.ranker = ranker
+        self.ranker, self._until_ts_ms = ranker, until_ts_ms
         self._items, self._most = items, most
         self._deadline = Deadline(budget_ms, WORKERS)
         self._waiting = 0
@@ -51,10 +63,12 @@ class LearnedOrder:
 
     def score(self, query: FeedQuery, candidates: Candidates) -> Candidates:
         """Fill ``score``, ``inputs``, ``ranked``, ``probabilities``, ``read`` and ``shortened``."""
-        history = query.ranker_history
+        history = query.tokens
         if history is None or len(query.history) < MIN_HISTORY or not len(candidates):
             return candidates
         share = self.ranker.description.regimes.get(query.regime, 0.0)
+        if query.at_ts_ms < self._until_ts_ms:
+            share = min(share, PAST_SHARE)
         if share <= 0:
             return candidates
         with self._lock:

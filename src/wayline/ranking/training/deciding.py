@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wayline.config import RankingConfig
+from wayline.ranking.examples.heads import Heads
 from wayline.ranking.examples.requests import Examples
 from wayline.ranking.features import FEATURES
 from wayline.ranking.learned import LearnedRanker
-from wayline.ranking.metrics import ndcg
+from wayline.ranking.metrics import calibration, expected_calibration_error, ndcg
 from wayline.ranking.sharing import cautious_share
 from wayline.ranking.training.loop import score
 from wayline.ranking.training.material import Material
 from wayline.retrieval.recipe import VISIT_MS
-from wayline.schema import FloatVector
+from wayline.schema import FloatMatrix, FloatVector
 
 RESAMPLES = 1000
 LEAST_OF_A_REGIME = 30  # answered requests; a regime with fewer keeps the recipe
@@ -27,6 +29,7 @@ ONE_ERROR = (0.16, 0.84)  # of the resampled gain: one standard error either way
 def decide(
     material: Material,
     learned: LearnedRanker,
+    stop_logits: FloatMatrix,
     serving: LearnedRanker | None,
     settings: RankingConfig,
 ) -> tuple[LearnedRanker, dict[str, Any]]:
@@ -47,8 +50,9 @@ def decide(
     heads, examples = material.heads, material.decide
     wanting = heads.wanting
     recipe = ndcg(examples, examples.base, wanting)
-    shares = choose_shares(learned, material)
-    new = ndcg(examples, served_order(learned.serving_in(shares), examples, material), wanting)
+    shares = choose_shares(learned.answer(stop_logits).score, material)
+    answered = learned.answer(logits_of(learned, examples, material))
+    new = ndcg(examples, served_order(shares, answered.score, examples), wanting)
     regime = regimes_of(examples)
     gains: dict[str, list[float]] = {}
     for name in shares:
@@ -56,7 +60,12 @@ def decide(
         if np.isfinite(difference).sum() >= LEAST_OF_A_REGIME:
             gains[name] = [round(v, 5) for v in _gain(difference, settings.seed)]
     regimes = {name: shares[name] for name, (_, low, _) in gains.items() if low > settings.margin}
-    learned = learned.serving_in(regimes)
+    learned = learned.serving_in(regimes).with_card(
+        {
+            **learned.description.card,
+            "calibration": how_calibrated(heads, answered.probabilities, examples),
+        }
+    )
     new = np.where(np.isin(regime, list(regimes)), new, recipe)
     gain, low, high = _gain(new - recipe, settings.seed)
     report: dict[str, Any] = {
@@ -75,7 +84,9 @@ def decide(
         return learned, report | {"decided": "kept", "why": why}
     if serving is not None:
         as_read = material.as_serving_reads
-        before = ndcg(examples, served_order(serving, as_read, material), wanting)
+        score_before = serving.answer(logits_of(serving, as_read, material)).score
+        shares_before = serving.description.regimes
+        before = ndcg(examples, served_order(shares_before, score_before, examples), wanting)
         change, worst, best = _gain(new - before, settings.seed)
         report |= {
             "serving_ndcg_at_10": round(float(np.nanmean(before)), 5),
@@ -95,10 +106,18 @@ def regimes_of(examples: Examples) -> npt.NDArray[np.str_]:
     return np.where(pause < np.log1p(VISIT_MS / 60_000), "visit", "return")
 
 
-def choose_shares(learned: LearnedRanker, material: Material) -> dict[str, float]:
+def how_calibrated(heads: Heads, foretold: FloatMatrix, examples: Examples) -> dict[str, Any]:
+    """Compare foretold [T, H] with happened, head by head: for people and times that calibration never saw."""
+    out = {}
+    for head, name in enumerate(heads.names):
+        bins = calibration(foretold[:, head], examples.labels[:, head], examples.weight)
+        out[name] = {"ece": round(expected_calibration_error(bins), 6), "bins": bins}
+    return out
+
+
+def choose_shares(score: FloatVector, material: Material) -> dict[str, float]:
     """Find the ranker's best share of the order in each regime, on the people whom training stopped on."""
     examples, regime = material.stop, regimes_of(material.stop)
-    score = served_score(learned, examples, material)
     shares = {}
     for name in dict.fromkeys(regime.tolist()):
         requests = np.flatnonzero(regime == name)
@@ -108,21 +127,22 @@ def choose_shares(learned: LearnedRanker, material: Material) -> dict[str, float
     return shares
 
 
-def served_order(learned: LearnedRanker, examples: Examples, material: Material) -> FloatVector:
+def served_order(
+    shares: Mapping[str, float], score: FloatVector, examples: Examples
+) -> FloatVector:
     """Give the score by which the examples' candidates would stand in a feed, shape [T]."""
-    shares, regime = learned.description.regimes, regimes_of(examples)
+    regime = regimes_of(examples)
     share = np.array([shares.get(name, 0.0) for name in regime.tolist()])[examples.request_idx]
-    score = served_score(learned, examples, material)
     return np.asarray(share * score + (1 - share) * examples.base, dtype=np.float32)
 
 
-def served_score(learned: LearnedRanker, examples: Examples, material: Material) -> FloatVector:
-    """Give the ranker's own score of the examples' candidates, shape [T]."""
+def logits_of(learned: LearnedRanker, examples: Examples, material: Material) -> FloatMatrix:
+    """Give a ranker's logits of the examples' candidates, shape [T, H]."""
     known = np.zeros(len(material.items.known), bool)
     known[: len(learned.known)] = learned.known[: len(known)]
     names = len(learned.description.action_names)
     items = dataclasses.replace(material.items, known=known, n_actions=names)
-    return learned.answer(score(learned.ranker, examples, items)).score
+    return score(learned.ranker, examples, items)
 
 
 def _gain(difference: FloatVector, seed: int) -> tuple[float, float, float]:

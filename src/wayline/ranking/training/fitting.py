@@ -23,12 +23,11 @@ from wayline.ranking.examples.readings import SequenceReading
 from wayline.ranking.examples.requests import Examples
 from wayline.ranking.examples.selected import Selecting
 from wayline.ranking.features import FEATURES
-from wayline.ranking.learned import LearnedRanker, calibrated
-from wayline.ranking.metrics import calibration, expected_calibration_error
+from wayline.ranking.learned import LearnedRanker
 from wayline.ranking.modules.ranker import Ranker, RankerConfig
 from wayline.ranking.modules.transact import TransActConfig
 from wayline.ranking.modules.transact_v2 import TransActV2Config
-from wayline.ranking.training.loop import Progressed, Schedule, measure, score, train
+from wayline.ranking.training.loop import Progressed, Schedule, measure, train
 from wayline.ranking.training.material import Material
 from wayline.ranking.training.next_action_term import NextActions
 from wayline.schema import FloatMatrix, FloatVector
@@ -45,8 +44,8 @@ def fit_ranker(
     *,
     checkpoint: Path,
     progress: Callable[[float], None],
-) -> LearnedRanker:
-    """Train a ranker on the material and calibrate it on the slice it stopped on.
+) -> tuple[LearnedRanker, FloatMatrix]:
+    """Train a ranker on the material and calibrate it on the slice it stopped on; gives its logits there too.
 
     Parameters
     ----------
@@ -79,17 +78,19 @@ def fit_ranker(
         progress=lambda share, _metrics: progress(share),
     )  # fmt: skip
     ranker.to("cpu")
-    logits = score(ranker, material.stop, material.items)
+    logits = done.held_logits
+    assert logits is not None
     scale, shift = fit_calibration(logits, material.stop)
     seconds = time.perf_counter() - began
-    card = make_card(material, settings, done, logits, (scale, shift), seconds, start is not None)
+    card = make_card(material, settings, done, logits, seconds, start is not None)
     description = Description(
         model.to_dict(), heads, FEATURES, material.action_names, settings.tokens, scale, shift, card, places=places
     )  # fmt: skip
-    return LearnedRanker(
+    learned = LearnedRanker(
         ranker, description, material.space, material.items.tables[-1], material.items.known,
         dtype=settings.dtype, threads=settings.threads, sequences=config.sequences,
     )  # fmt: skip
+    return learned, logits
 
 
 def model_config(
@@ -256,16 +257,11 @@ def make_card(
     settings: RankingConfig,
     done: Progressed,
     logits: FloatMatrix,
-    platt: tuple[tuple[float, ...], tuple[float, ...]],
     seconds: float,
     continued: bool,
 ) -> dict[str, Any]:
     """The model card as data: what was learned from, how, and how well."""
-    probability = calibrated(logits, *platt)
     held, heads = material.stop, material.heads
-    bins = [
-        calibration(probability[:, h], held.labels[:, h], held.weight) for h in range(len(heads))
-    ]
     return {
         "data": {
             "from": _day(int(material.fit.at_ts_ms.min())),
@@ -282,10 +278,6 @@ def make_card(
             "history": done.history,
         },
         "metrics": measure(held, logits, heads),
-        "calibration": {
-            name: {"ece": round(expected_calibration_error(b), 6), "bins": b}
-            for name, b in zip(heads.names, bins, strict=True)
-        },
         "settings": {
             f.name: _value(getattr(settings, f.name)) for f in dataclasses.fields(settings)
         },

@@ -50,12 +50,16 @@ class Schedule:
 
 @dataclass(slots=True)
 class Progressed:
-    """Where a training stands: what a checkpoint holds beside the weights."""
+    """Where a training stands: what a checkpoint holds beside the weights.
+
+    ``held_logits`` [T, H] are the best weights' on the held-out rows; a checkpoint does without them.
+    """
 
     epoch: int = 0
     best: float = -math.inf
     best_epoch: int = -1
     history: list[dict[str, float]] = field(default_factory=list)
+    held_logits: FloatMatrix | None = None
 
 
 def train(
@@ -103,12 +107,13 @@ def train(
     label_weights = torch.tensor(
         schedule.label_weights or np.eye(len(heads)).tolist(), dtype=torch.float32, device=device
     )
-    state = Progressed()
-    best = _copy(ranker)
-    state.best = measure(held, score(ranker, held, items, device), heads)[schedule.metric]
     resumed = _resume(checkpoint, key, ranker, term, optimiser, rate)
     if resumed is not None:
         state, best = resumed
+    else:
+        state, best = Progressed(), _copy(ranker)
+        state.held_logits = first_logits(ranker, held, items, device)
+        state.best = measure(held, state.held_logits, heads)[schedule.metric]
     while state.epoch < schedule.epochs and state.epoch - state.best_epoch <= schedule.patience + 1:
         rng = np.random.default_rng((schedule.seed, state.epoch))
         torch.manual_seed(schedule.seed * 1_000 + state.epoch)
@@ -126,16 +131,19 @@ def train(
             optimiser.step()
             rate.step()
             total, n = total + loss.item(), n + 1
-        metrics = measure(held, score(ranker, held, items, device), heads)
+        logits = score(ranker, held, items, device)
+        metrics = measure(held, logits, heads)
         state.epoch += 1
         state.history.append({"loss": round(total / max(n, 1), 5), **metrics})
         if metrics[schedule.metric] > state.best:
             state.best, state.best_epoch = metrics[schedule.metric], state.epoch - 1
-            best = _copy(ranker)
+            best, state.held_logits = _copy(ranker), logits
         _save(checkpoint, key, ranker, term, optimiser, rate, state, best)
         progress(state.epoch / schedule.epochs, state.history[-1])
     ranker.load_state_dict(best)
     ranker.eval()
+    if state.held_logits is None:  # taken up again after its best epoch
+        state.held_logits = score(ranker, held, items, device)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return state
@@ -162,6 +170,17 @@ def _loss(
             logits[:, wanting], labels[:, wanting], weight, inputs.request_idx, batch.requests
         )
     return loss
+
+
+def first_logits(
+    ranker: Ranker, examples: Examples, items: ItemInputs, device: torch.device
+) -> FloatMatrix:
+    """Give the logits before any training, shape [T, H]: of a new ranker, whose last layer is 0, without a sequence."""
+    if bool(ranker.heads.weight.any()):
+        return score(ranker, examples, items, device)
+    scale = ranker.base_scale.detach().cpu().numpy()
+    bias = ranker.heads.bias.detach().cpu().numpy()
+    return np.asarray(examples.base[:, None] * scale + bias, dtype=np.float32)
 
 
 def score(

@@ -15,6 +15,7 @@ from wayline.retrieval.next_item.sequences import gap_bucket
 from wayline.schema import BoolVector, FloatMatrix, FloatVector, IntVector
 
 NORM_EPS = 1e-8
+FOLDER = "next_item"  # of a generation
 WEIGHTS, SETTINGS = "next_item.safetensors", "next_item.json"
 BATCH = 256  # histories at once
 
