@@ -54,7 +54,7 @@ from wayline.evaluation.intervals import (
 )
 from wayline.evaluation.simulated_people import SEARCH, WORTHS, Life, Row, make_person
 from wayline.evaluation.simulated_world import World, make_world, topics_of_titles
-from wayline.ranking.examples.requests import Tokens
+from wayline.ranking.examples.newest import Tokens
 from wayline.ranking.examples.sampled import MIN_HISTORY
 from wayline.schema import Feed
 

@@ -145,6 +145,8 @@ def fill_up(
         inputs=_with_empty(candidates.inputs, len(rest)),
         ranked=_with_empty(candidates.ranked, len(rest)),
         probabilities=_with_empty(candidates.probabilities, len(rest)),
+        read=candidates.read,
+        read_row=_unread(candidates, len(rest)),
         shortened=candidates.shortened,
     )
     return joined, trace
@@ -155,6 +157,12 @@ def _with_empty(column: FloatMatrix, rows: int) -> FloatMatrix:
     if not len(column):
         return column
     return np.concatenate([column, np.full((rows, *column.shape[1:]), np.nan, np.float32)])
+
+
+def _unread(candidates: Candidates, rows: int) -> IntVector:
+    if candidates.read is None:
+        return candidates.read_row
+    return np.concatenate([candidates.read_row, np.full(rows, -1, np.int64)])
 
 
 def request_trace(
@@ -226,7 +234,7 @@ def request_trace(
         features=_logged(candidates),
         seen=seen,
         ranked=candidates.ranked,
-        tokens=b"" if query.tokens is None else query.tokens.pack(),
+        tokens=b"" if candidates.read is None else candidates.read.pack(candidates.read_row),
     )
 
 

@@ -105,6 +105,7 @@ class RankingConfig:
     dropout: float = 0.0
     epochs: int = 2
     learning_rate: float = 1e-3
+    nal_weight: float = 0.01
     seed: int = 0
     device: str = "cpu"
     window_hours: float = 24.0
@@ -164,7 +165,15 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("rewards", "sampling"): ("reward", "thompson", "importance", "count"),
     ("recipe", "mode"): ("fit", "plain"),
     ("ranking", "mode"): ("auto", "off"),
-    ("ranking", "encoder"): ("transact", "average", "none"),
+    ("ranking", "encoder"): (
+        "transact",
+        "transact_v2",
+        "bst",
+        "din",
+        "two_tower",
+        "average",
+        "none",
+    ),
     ("ranking", "metric"): ("ndcg_at_10", "hit_at_3", "gauc"),
     ("ranking", "dtype"): ("auto", "float32", "bfloat16"),
     ("feed", "repeat"): ("exclude", "allow"),

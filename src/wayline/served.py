@@ -23,7 +23,6 @@ from wayline.interests.controls import Standing, settle
 from wayline.interests.interests import InterestSet
 from wayline.interests.live import LiveInterests
 from wayline.interests.online import fade
-from wayline.ranking.examples.requests import Tokens
 from wayline.ranking.features import ItemState
 from wayline.ranking.learned import FOLDER as RANKER
 from wayline.ranking.learned import LearnedRanker
@@ -143,6 +142,7 @@ class ServedGeneration:
                 dtype=settings.dtype,
                 threads=settings.threads,
                 utility=self._config.feed.weights,
+                sequences=self._config.sequences,
             )
         except RankerError as error:
             log.warning("%s", error)
@@ -172,14 +172,16 @@ class ServedGeneration:
         """What the ranker foretells; nothing without one."""
         return () if self.learned is None else self.learned.ranker.heads.names
 
-    def tokens(self, user_key: int, at_ts_ms: int | None) -> Tokens | None:
-        """Give a person's newest actions as the ranker reads them; None without a ranker."""
+    def tokens(self, user_key: int, at_ts_ms: int | None) -> Any:
+        """Keep of a person's actions what the ranker reads; None without a ranker."""
         if self.learned is None:
             return None
         actions = self._histories.get(user_key, at_ts_ms)
-        out = Tokens.empty(1, self.learned.ranker.description.tokens)
-        out.put(0, actions.item_key - 1, actions.action_key, actions.ts_ms)
-        return out
+        limit = self._config.sequences.impressions
+        return self.learned.ranker.reading.history(
+            actions,
+            lambda: self._store.user_impressions(user_key, until_ts_ms=at_ts_ms, limit=limit),
+        )
 
     @cached_property
     def _labeller(self) -> Any:

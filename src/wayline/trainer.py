@@ -25,12 +25,14 @@ from wayline.builder import (
     past_vectors,
     read_log,
 )
-from wayline.config import Config, RankingConfig
+from wayline.config import Config
 from wayline.errors import MissingPackageError, RankerError, TooLittleToTrainError
+from wayline.ranking.examples.choosing import choose_reading, require_same_encoder
 from wayline.ranking.examples.heads import Heads, choose_heads
 from wayline.ranking.examples.requests import Examples
 from wayline.ranking.examples.sampled import Past, People, ask, sample_examples
 from wayline.ranking.examples.served import served_examples
+from wayline.ranking.examples.windows import LATE, choose_windows
 from wayline.ranking.features import ItemState
 from wayline.ranking.leaks import find_leaks
 from wayline.ranking.learned import FOLDER, LearnedRanker
@@ -43,7 +45,7 @@ from wayline.retrieval.next_item.inference import FOLDER as NEXT_ITEM
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.recipe import Recipe
 from wayline.retrieval.signals import HALF_LIVES_DAYS, SignalTables
-from wayline.schema import BoolVector, FloatMatrix, IntVector
+from wayline.schema import BoolVector, FloatMatrix, ImpressionColumns
 from wayline.sequences.history import Worths
 from wayline.storage.generations import MANIFEST, Generations
 from wayline.storage.store import Store
@@ -51,10 +53,6 @@ from wayline.storage.store import Store
 if TYPE_CHECKING:
     from wayline.retrieval.next_item import NextItemProgress
 
-LATE = 0.24  # of the first-time wants, the newest: what examples are about
-HELD = 0.25  # of those at most, the newest: what stops training and decides
-SPREAD = 1.5  # wants that a window spans for each of its questions
-HELD_REQUESTS = 0.4  # as many as this share of the requests trained on
 ALL_CANDIDATES = 1_000_000
 LEAST_REQUESTS = 200  # moments that something retrieved was answered at; fewer teach nothing
 LEAST_HELD = 60
@@ -110,18 +108,23 @@ def train_generation(
     assert current is not None, "a generation is built first"
     folder, manifest = generations.open(current)
     serving = _serving(folder, config)
+    if go_on and serving is not None:
+        require_same_encoder(serving, config.ranking)
     with watch.step(STEPS[0]):
         worths = Worths(config.actions, store.action_names())
         log = read_log(store, worths, int(manifest["until"]))
         action_names = tuple(store.action_names())
         heads = _heads(log, worths, action_names, config, serving if go_on else None)
         require_enough(log, heads)
+        if go_on and serving is not None:
+            action_names = serving.description.action_names
     with watch.step(STEPS[1]) as share:
         material = make_material(
             store, config, log, heads, action_names, folder,
             serving=serving, newest_only=go_on, cache=cache, progress=share,
         )  # fmt: skip
-    from wayline.ranking.training.fitting import decide, fit_ranker
+    from wayline.ranking.training.deciding import decide
+    from wayline.ranking.training.fitting import fit_ranker
 
     with watch.step(STEPS[2]) as share:
         learned, stop_logits = fit_ranker(
@@ -205,9 +208,17 @@ def _serving(folder: Path, config: Config) -> LearnedRanker | None:
     if not (folder / FOLDER).exists():
         return None
     try:
-        return LearnedRanker.load(folder / FOLDER, dtype="float32", threads=config.ranking.threads)
+        return LearnedRanker.load(
+            folder / FOLDER, dtype="float32", threads=config.ranking.threads, sequences=config.sequences
+        )  # fmt: skip
     except RankerError:
         return None
+
+
+def _shown(store: Store, config: Config, user_idx: int, at_ts_ms: int) -> ImpressionColumns:
+    return store.user_impressions(
+        user_idx + 1, until_ts_ms=at_ts_ms, limit=config.sequences.impressions
+    )
 
 
 def _heads(
@@ -268,6 +279,7 @@ def make_material(
     """Make the examples of every window, and the item space they are read in."""
     settings = config.ranking
     rng = np.random.default_rng(settings.seed)
+    serving_reads = None if serving is None else serving.reading
     wants = log.wants()
     people = People.of(
         log.user_idx, log.item_idx, log.action_key, log.ts_ms, log.worth, log.n_users
@@ -277,6 +289,10 @@ def make_material(
     recipe = Recipe.load(folder / "recipe.json").pinned(config.recipe.pins)
     popularity = Popularity(wants.ts_ms, wants.item_idx, wants.n_items, HALF_LIVES_DAYS, None)
     windows = choose_windows(wants.ts_ms, settings, newest_only=newest_only)
+    shown = partial(_shown, store, config)
+    reading = choose_reading(
+        config, store, log.user_idx, log.ts_ms, action_names, go_on=serving if newest_only else None
+    )
     parts: list[Examples] = []
     tables: list[FloatMatrix] = []
     for number, window in enumerate(windows):
@@ -287,32 +303,34 @@ def make_material(
         questions = ask(
             people, window.since_ts_ms, window.until_ts_ms, window.requests, rng, past.known
         )
-        parts.append(
-            sample_examples(
-                people, past, questions, heads,
-                negatives=ALL_CANDIDATES if window.held else settings.negatives,
-                tokens=settings.tokens,
-                rng=rng,
-                exclude_seen=config.feed.repeat == "exclude",
-                progress=partial(_within, progress, number / len(windows), 1 / len(windows)),
-            )
+        sample = partial(
+            sample_examples, people, past, questions, heads,
+            negatives=ALL_CANDIDATES if window.held else settings.negatives,
+            rng=rng,
+            exclude_seen=config.feed.repeat == "exclude",
+            shown=shown,
+            progress=partial(_within, progress, number / len(windows), 1 / len(windows)),
         )  # fmt: skip
+        parts.append(sample(reading=reading.over(tables[-1])))
     held_since = windows[-1].since_ts_ms
-    late = parts[-1]
+    late = as_serving_reads = parts[-1]
+    if serving_reads is not None and serving_reads != reading:
+        as_serving_reads = sample(reading=serving_reads.over(tables[-1]))  # all candidates again
     tables.append(space.table(vectors))
     served = served_examples(
         store.scored_requests(until_ts_ms=held_since, limit=settings.max_requests),
         heads,
-        tokens=settings.tokens,
+        reading=reading.over(tables[-1]),
         until_ts_ms=held_since,
         space=len(tables) - 1,
     )
     stops = late.user_idx % 2 == 0
+    decides = np.flatnonzero(~stops)
     fit = _answered(Examples.joined([*parts[:-1], served]), heads)
     material = Material(
-        fit, late.take(np.flatnonzero(stops)), late.take(np.flatnonzero(~stops)),
+        fit, late.take(np.flatnonzero(stops)), late.take(decides),
         ItemInputs(tables, _known(wants, tables[0], held_since), len(action_names)),
-        space, heads, action_names, log.until,
+        space, heads, action_names, reading, log.until, as_serving_reads.take(decides),
     )  # fmt: skip
     _require_answers(material)
     return material
@@ -339,56 +357,17 @@ def find_workspace_leaks(
     recipe = Recipe.load(folder / "recipe.json")
     popularity = Popularity(wants.ts_ms, wants.item_idx, wants.n_items, HALF_LIVES_DAYS, None)
     cut, end = int(wants.ts_ms[int(len(wants) * (1 - LATE))]), int(wants.ts_ms[-1])
-    past, _ = _past(store, config, wants, popularity, recipe, folder, cut, 0, cache)
+    past, vectors = _past(store, config, wants, popularity, recipe, folder, cut, 0, cache)
+    table = Space.of(vectors, config.ranking.item_dim).table(vectors)
+    reading = choose_reading(config, store, log.user_idx, log.ts_ms, names).over(table)
     rng = np.random.default_rng(config.ranking.seed)
     questions = ask(people, cut, end, LEAK_QUESTIONS, rng, past.known)
-    return find_leaks(people, wants, past, questions, heads, tokens=config.ranking.tokens)
+    shown = partial(_shown, store, config)
+    return find_leaks(people, wants, past, questions, heads, reading=reading, shown=shown)
 
 
 def _within(progress: Callable[[float], None], begin: float, part: float, share: float) -> None:
     progress(begin + part * share)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A stretch of time that people are asked about, ``(since, until]``; tables are made from what came before it."""
-
-    since_ts_ms: int
-    until_ts_ms: int
-    requests: int
-    held: bool
-
-
-def choose_windows(
-    want_ts_ms: IntVector, settings: RankingConfig, *, newest_only: bool
-) -> list[Window]:
-    """Place the windows to train on, then the one held back at the very end.
-
-    A window is no longer than its questions need: what a table knows of items ages, and a feed is served from tables of
-    last night. Examples from tables of last month would teach that tables say nothing (docs/experiments.md).
-
-    Parameters
-    ----------
-    want_ts_ms : int64 array, shape [M], ascending
-        First-time wants.
-    newest_only : bool
-        One window only, right before the one held back.
-    """
-    n = len(want_ts_ms)
-    late = int(n * LATE)
-    count = 1 if newest_only else settings.windows
-    held = min(int(settings.max_requests * HELD_REQUESTS * SPREAD), int(late * HELD))
-    length = min(int(settings.max_requests / count * SPREAD), (late - held) // count)
-    end = n - 1 - held
-    first = end - length if newest_only else n - 1 - late
-    starts = np.linspace(first, end - length, count).astype(int)
-    at = [int(want_ts_ms[max(row, 0)]) for row in (*starts, end)]
-    until = [int(want_ts_ms[max(row, 0) + length]) for row in starts]
-    requests = settings.max_requests // count
-    return [
-        *(Window(s, min(u, at[-1]), requests, False) for s, u in zip(at[:-1], until, strict=True)),
-        Window(at[-1], int(want_ts_ms[-1]), int(settings.max_requests * HELD_REQUESTS), True),
-    ]
 
 
 def _past(

@@ -38,6 +38,23 @@ def made_log(users: int = 60, items: int = 40, days: int = 30, seed: int = 7) ->
     return pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("ts", maintain_order=True)
 
 
+def busy_log(users: int = 110, actions: int = 26, seed: int = 3, items: int = 60) -> pl.DataFrame:
+    """Tastes of half the catalogue each; some things come back."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in range(users):
+        ts, half, left = START + int(rng.integers(90)) * DAY, user % 2, set(range(items))
+        for _ in range(actions):
+            ts += int(rng.integers(1, 40)) * HOUR
+            pool = [i for i in left if i // (items // 2) == half]
+            item = int(rng.choice(pool or list(left)))
+            left.discard(item)
+            rows.append((f"u{user}", f"i{item}", ts, "buy"))
+            if rng.random() < 0.1:
+                rows.append((f"u{user}", f"i{item}", ts + HOUR // 2, "return"))
+    return pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("ts", maintain_order=True)
+
+
 def made_items(items: int = 40) -> list[dict[str, Any]]:
     """Titles for all of them."""
     kinds = ("mug", "lamp", "scarf", "clock", "tray")

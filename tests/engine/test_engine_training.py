@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from engine_shop import COLUMNS, DAY, HOUR, START, made_items, made_log, opened
+from engine_shop import COLUMNS, DAY, HOUR, START, busy_log, made_items, made_log, opened
 
 from wayline.engine import Engine
 from wayline.errors import MissingPackageError, TooLittleToTrainError
@@ -25,23 +25,6 @@ RANKING: dict[str, Any] = {  # a margin below 0: it serves however it came out
     "epochs": 2, "margin": -1.0, "max_requests": 800, "negatives": 8, "tokens": 12, "item_dim": 8, "windows": 1,
     "dtype": "float32", "threads": 1, "budget_ms": 5000,
 }  # fmt: skip
-
-
-def busy_log(users: int = 110, actions: int = 26, seed: int = 3) -> pl.DataFrame:
-    """Tastes of half the catalogue each; some things come back."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for user in range(users):
-        ts, half, left = START + int(rng.integers(90)) * DAY, user % 2, set(range(ITEMS))
-        for _ in range(actions):
-            ts += int(rng.integers(1, 40)) * HOUR
-            pool = [i for i in left if i // (ITEMS // 2) == half]
-            item = int(rng.choice(pool or list(left)))
-            left.discard(item)
-            rows.append((f"u{user}", f"i{item}", ts, "buy"))
-            if rng.random() < 0.1:
-                rows.append((f"u{user}", f"i{item}", ts + HOUR // 2, "return"))
-    return pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("ts", maintain_order=True)
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +72,9 @@ def test_what_was_scored_can_be_scored_again_from_what_was_logged(shop: Engine) 
     assert served is not None
     ranker = served.ranker
     examples = served_examples(
-        requests, ranker.heads, tokens=RANKING["tokens"], until_ts_ms=0, every=True
+        requests, ranker.heads, reading=ranker.reading, until_ts_ms=0, every=True
     )
-    logged = logged_scores(requests)
+    logged = logged_scores(requests, ranker.reading)
     assert len(examples) == 40
     assert len(logged) > 300
     again = ranker.answer(ranker.logits(examples)).score
@@ -112,7 +95,11 @@ def test_the_offline_module_agrees_with_the_scorer_that_serves(shop: Engine) -> 
     assert served is not None
     ranker = served.ranker
     examples = served_examples(
-        shop.store.scored_requests(), ranker.heads, tokens=12, until_ts_ms=0, every=True
+        shop.store.scored_requests(),
+        ranker.heads,
+        reading=ranker.reading,
+        until_ts_ms=0,
+        every=True,
     )
     items = ItemInputs([ranker.table], ranker.known, len(ranker.description.action_names))
     np.testing.assert_allclose(
@@ -137,12 +124,17 @@ def test_an_answer_to_a_feed_becomes_a_label_of_what_was_scored(shop: Engine) ->
     assert served is not None
     heads = served.ranker.heads
     examples = served_examples(
-        shop.store.scored_requests(), heads, tokens=12, until_ts_ms=now + 100 * DAY
+        shop.store.scored_requests(),
+        heads,
+        reading=served.ranker.reading,
+        until_ts_ms=now + 100 * DAY,
     )
     assert examples.labels.sum() == 1
     row_of = int(np.flatnonzero(examples.labels[:, heads.names.index("buy")])[0])
     assert f"i{bought[1:]}" == shop.store.item_ids(examples.item_idx[row_of : row_of + 1] + 1)[0]
-    early = served_examples(shop.store.scored_requests(), heads, tokens=12, until_ts_ms=now)
+    early = served_examples(
+        shop.store.scored_requests(), heads, reading=served.ranker.reading, until_ts_ms=now
+    )
     assert len(early) == 0  # more may still come
 
 
@@ -258,6 +250,21 @@ def test_going_on_starts_from_the_ranker_in_use(shop: Engine) -> None:
     report = generation.metrics["ranker"]
     assert report["card"]["training"]["continued"]
     assert "serving_ndcg_at_10" in report or report["decided"] == "kept"
+
+
+@pytest.mark.parametrize("go_on", [False, True])
+def test_an_action_that_came_after_the_ranker_in_use_is_left_out_of_its_sequences(
+    shop: Engine, go_on: bool
+) -> None:
+    rows = [
+        {"user_id": f"u{user}", "item_id": f"i{user % ITEMS}", "action": "view", "ts": shop.now() - n * DAY}
+        for user in range(110)
+        for n in range(9)
+    ]  # fmt: skip
+    shop.add_actions(rows)
+    shop.build()
+    assert "serving_ndcg_at_10" in shop.train(go_on=go_on).metrics["ranker"]
+    assert shop.feed("u1").degraded == []
 
 
 def test_the_guard_keeps_what_serves_and_says_why(trained_folder: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from wayline.ranking.examples.readings import Block
 from wayline.retrieval.sources.vectors import Fetched
 from wayline.schema import FloatMatrix, FloatVector, IndexVector, IntVector
 
@@ -36,6 +37,10 @@ class Candidates:
         The ranker's own score, NaN for candidates it was not asked about.
     probabilities : float32 array, shape [C, H]
         Of each head, NaN likewise.
+    read : Tokens or Selections, optional
+        What the ranker read of the person's actions.
+    read_row : int64 array, shape [C]
+        The row of each candidate in ``read``, -1 for those the ranker was not asked about.
     shortened : bool
         The ranker was asked about fewer candidates than usual, because other requests waited.
     """
@@ -50,6 +55,8 @@ class Candidates:
     inputs: FloatMatrix = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     ranked: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))
     probabilities: FloatMatrix = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    read: Block | None = None
+    read_row: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
     shortened: bool = False
 
     def __len__(self) -> int:
@@ -67,6 +74,7 @@ class Candidates:
             score=self.score[rows] if len(self.score) == n else self.score,
             via=self.via[rows] if len(self.via) == n else self.via,
             inputs=self.inputs[rows] if len(self.inputs) == n else self.inputs,
+            read_row=self.read_row[rows] if len(self.read_row) == n else self.read_row,
             ranked=self.ranked[rows] if len(self.ranked) == n else self.ranked,
             probabilities=self.probabilities[rows]
             if len(self.probabilities) == n

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from wayline.interests.interests import InterestSet
-from wayline.ranking.examples.requests import Tokens
 from wayline.retrieval.signals import Reading
 from wayline.schema import BoolVector, FloatMatrix, FloatVector, IntVector
 from wayline.sequences.history import History, UserSequence
@@ -51,8 +51,8 @@ class FeedQuery:
         How often each was looked past, faded by age.
     fatigue : float
         How many times halve an item's odds; 0 for no fatigue.
-    tokens : Tokens, optional
-        The newest actions as a learned ranker reads them, shape [1, S].
+    tokens : Tokens or RequestTokens, optional
+        What a learned ranker reads of the person's actions (``ranking.examples.readings``).
     """
 
     user_key: int
@@ -78,7 +78,7 @@ class FeedQuery:
     passed_item_idx: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
     passed: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))
     fatigue: float = 0.0
-    tokens: Tokens | None = None
+    tokens: Any = None
 
     def rng(self) -> np.random.Generator:
         """A generator of this request's own."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from wayline.ranking.examples.heads import Heads
-from wayline.ranking.examples.requests import Tokens
-from wayline.ranking.examples.sampled import Past, People, Question, answer
+from wayline.ranking.examples.readings import SequenceReading
+from wayline.ranking.examples.sampled import Past, People, Question, Shown, answer, block_of
+from wayline.ranking.examples.selected import NOBODY_SHOWN
 from wayline.ranking.features import FEATURES, ItemState
 from wayline.retrieval.fit import Wants
 from wayline.retrieval.popularity import Popularity
@@ -21,7 +22,8 @@ def find_leaks(
     questions: list[Question],
     heads: Heads,
     *,
-    tokens: int,
+    reading: SequenceReading,
+    shown: Shown = lambda _user_idx, _at_ts_ms: NOBODY_SHOWN,
 ) -> list[str]:
     """Answer each question twice, from the whole log and from the log as it was then, and name what differs.
 
@@ -47,7 +49,7 @@ def find_leaks(
             past.space,
             past.known,
         )
-        for name in _differences((people, past), (then, was), question, heads, tokens):
+        for name in _differences((people, past), (then, was), question, heads, reading, shown):
             differing[name] = differing.get(name, 0) + 1
     return [
         f"{name} knows of later actions in {count} of {len(questions)} questions"
@@ -73,24 +75,19 @@ def _differences(
     then: tuple[People, Past],
     question: Question,
     heads: Heads,
-    tokens: int,
+    reading: SequenceReading,
+    shown: Shown,
 ) -> list[str]:
     """Name what differs between two answers."""
-    answers = [answer(people, past, question, heads) for people, past in (now, then)]
-    sequences = [_tokens(people, question, tokens) for people, _ in (now, then)]
-    out = [] if sequences[0] == sequences[1] else ["tokens"]
-    one, other = answers
+    one, other = (answer(people, past, question, heads) for people, past in (now, then))
     if one is None or other is None:
-        return out if one is other else [*out, "candidates"]
+        return [] if one is other else ["candidates"]
+    blocks = [
+        block_of(people, question, reading, one.item_idx, shown).pack(np.arange(len(one.item_idx)))
+        for people, _ in (now, then)
+    ]
+    out = [] if blocks[0] == blocks[1] else ["tokens"]
     if not np.array_equal(one.item_idx, other.item_idx):
         return [*out, "candidates"]
     differs = np.abs(one.features - other.features).max(axis=0) > 0
     return out + [FEATURES[column] for column in np.flatnonzero(differs)]
-
-
-def _tokens(people: People, question: Question, length: int) -> bytes:
-    out = Tokens.empty(1, length)
-    start = int(people.begin[question.user_idx])
-    known = slice(start, start + question.known)
-    out.put(0, people.item_idx[known], people.action_key[known], people.ts_ms[known])
-    return out.pack()

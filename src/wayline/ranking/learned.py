@@ -10,19 +10,23 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from wayline.config import SequencesConfig
 from wayline.errors import RankerError, WaylineError
+from wayline.ranking.description import Description, card_text, with_utility
 from wayline.ranking.examples.heads import Heads
-from wayline.ranking.examples.requests import Examples, Tokens
+from wayline.ranking.examples.readings import Block, SequenceReading, reading_of
+from wayline.ranking.examples.requests import Examples
 from wayline.ranking.features import FEATURES
 from wayline.ranking.sharing import log_utility
 from wayline.ranking.spaces import Space
+from wayline.ranking.training.inputs import ItemInputs
 from wayline.schema import BoolVector, FloatMatrix, FloatVector, IntVector
 
 if TYPE_CHECKING:
@@ -35,72 +39,6 @@ WEIGHTS, DESCRIPTION, SPACE, ITEMS, CARD = (
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
-    """What a ranker is and how it came about, as it stands in ``ranker.json``.
-
-    Attributes
-    ----------
-    model : mapping
-        A ``RankerConfig`` as plain values.
-    heads : Heads
-    features : tuple of str
-        Names in the order the ranker reads them.
-    action_names : tuple of str
-        ``action_key - 1`` is the index; later names are left out of its sequences.
-    tokens : int
-        S, the newest actions it reads.
-    scale, shift : tuple of float, length H
-        Calibration: ``P = sigmoid(scale * logit + shift)``.
-    card : mapping
-        Data window, settings and metrics.
-    regimes : mapping of str to float
-        Where it beats the recipe, and which share of the order it has there (``sharing.py``); elsewhere the recipe's
-        order stands.
-    """
-
-    model: Mapping[str, Any]
-    heads: Heads
-    features: tuple[str, ...]
-    action_names: tuple[str, ...]
-    tokens: int
-    scale: tuple[float, ...]
-    shift: tuple[float, ...]
-    card: Mapping[str, Any]
-    regimes: Mapping[str, float] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        heads = {name: _plain(value) for name, value in asdict(self.heads).items()}
-        return {**{k: getattr(self, k) for k in self.__slots__}, "heads": heads}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Description:
-        """Read what ``to_dict`` wrote, also through JSON."""
-        heads = data["heads"]
-        return cls(
-            data["model"],
-            Heads(
-                tuple(heads["names"]),
-                np.array(heads["action_key"], np.int64),
-                np.array(heads["window_ms"], np.int64),
-                np.array(heads["worth"], np.float32),
-                np.array(heads["weight"], np.float32),
-            ),
-            tuple(data["features"]),
-            tuple(data["action_names"]),
-            int(data["tokens"]),
-            tuple(data["scale"]),
-            tuple(data["shift"]),
-            data["card"],
-            dict(data["regimes"]),
-        )
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-@dataclass(frozen=True, slots=True)
 class Ranked:
     """A ranker's answer for the candidates of one request.
 
@@ -110,10 +48,13 @@ class Ranked:
         Logarithm of the utility, stretched to the recipe's scale: one more means e times as likely to be the next item
         taken. Diversity, interests and fatigue are weighed on that scale.
     probabilities : float32 array, shape [C, H]
+    read : Tokens or Selections, optional
+        What the candidates were read against, to be logged with those that are shown.
     """
 
     score: FloatVector
     probabilities: FloatMatrix
+    read: Block | None = None
 
 
 class LearnedRanker:
@@ -133,6 +74,8 @@ class LearnedRanker:
         Of the matrix products while serving.
     threads : int
         Of one scoring; 0 for all cores.
+    sequences : SequencesConfig, optional
+        How long a history is and which actions become one token, for an encoder that selects tokens.
     """
 
     def __init__(
@@ -145,21 +88,27 @@ class LearnedRanker:
         *,
         dtype: Any = "auto",
         threads: int = 0,
+        sequences: SequencesConfig | None = None,
     ) -> None:
-        from wayline.ranking.modules.transact import TransAct
-        from wayline.ranking.scorer.transact import TransActScorer
+        from wayline.ranking.training.scoring import fast_twin
 
         self.ranker = ranker.eval()
-        self.description, self.space, self.table, self.known = description, space, table, known
+        self.description, self.space = description, space
         # Probabilities over all moments lie closer together than the odds within one: calibration divides by that.
         wishes = [s for s, w in zip(description.scale, self.heads.worth, strict=True) if w > 0]
         self._stretch = float(np.median(wishes)) if wishes else 1.0
-        encoder = ranker.encoder
-        self._scorer = (
-            TransActScorer(encoder, dtype=dtype, threads=threads or None)
-            if isinstance(encoder, TransAct)
-            else None
-        )
+        self._twin = fast_twin(ranker.encoder, dtype=dtype, threads=threads or None)
+        self.reading: SequenceReading = reading_of(
+            description.tokens, description.places, description.action_names,
+            sequences or SequencesConfig(), threads=threads,
+        )  # fmt: skip
+        self._read_over(table, known)
+
+    def _read_over(self, table: FloatMatrix, known: BoolVector) -> None:
+        """Take the items of a generation."""
+        self.table, self.known = table, known
+        self.reading = self.reading.over(table)
+        self._items = ItemInputs([table], known, len(self.description.action_names))
 
     @property
     def heads(self) -> Heads:
@@ -169,14 +118,14 @@ class LearnedRanker:
     @property
     def path(self) -> str:
         """Which scorer serves; "module" is the plain one."""
-        return "module" if self._scorer is None else self._scorer.path
+        return "module" if self._twin is None else self._twin.path
 
     def score(
         self,
         features: FloatMatrix,
         base: FloatVector,
         item_idx: IntVector,
-        tokens: Tokens,
+        history: Any,
         at_ts_ms: int,
     ) -> Ranked:
         """Score the candidates of one request.
@@ -188,47 +137,32 @@ class LearnedRanker:
         base : float32 array, shape [C]
             The recipe's score, from the same features.
         item_idx : int64 array, shape [C]
-        tokens : Tokens
-            Of one request, shape [1, S].
+        history : Tokens or RequestTokens
+            What ``reading.history`` kept of the person.
         at_ts_ms : int
         """
         n = len(item_idx)
+        block = self.reading.block(history, item_idx)
         request = Examples(
             at_ts_ms=np.array([at_ts_ms]),
             user_idx=np.zeros(1, np.int64),
             begin=np.array([0, n]),
             space=np.zeros(1, np.int32),
             between=np.zeros(1, bool),
-            tokens=tokens,
+            tokens=block,
             item_idx=item_idx,
             features=features,
             base=base,
             labels=np.zeros((n, len(self.heads)), np.float32),
             weight=np.ones(n, np.float32),
         )
-        return self.answer(self.logits(request))
+        return replace(self.answer(self.logits(request)), read=block)
 
     def logits(self, examples: Examples) -> FloatMatrix:
         """Give the logits of requests, one after the other by the fast scorer, shape [T, H]."""
-        import torch
+        from wayline.ranking.training.scoring import score_by_request
 
-        from wayline.ranking.training.batches import batch_of
-        from wayline.ranking.training.inputs import ItemInputs
-
-        items = ItemInputs([self.table], self.known, len(self.description.action_names))
-        out = []
-        with torch.inference_mode():
-            for r in range(len(examples)):
-                batch = batch_of(examples.take(np.array([r])), items).inputs
-                sequence = None
-                if self._scorer is not None:
-                    sequence = self._scorer.score(
-                        batch.action_type[0], batch.item_vector[0], batch.action_ts_ms[0],
-                        int(batch.request_ts_ms[0]), batch.candidate_vector,
-                    )  # fmt: skip
-                out.append(self.ranker(batch, sequence).numpy())
-        width = (0, len(self.heads))
-        return np.concatenate(out) if out else np.zeros(width, np.float32)
+        return score_by_request(self.ranker, self._twin, examples, self._items)
 
     def answer(self, logits: FloatMatrix) -> Ranked:
         """Turn logits [T, H] into what a request is answered with."""
@@ -241,7 +175,7 @@ class LearnedRanker:
         known = np.zeros(len(vectors), bool)
         known[: len(self.known)] = self.known[: len(vectors)]
         twin = copy.copy(self)
-        twin.table, twin.known = self.space.table(vectors), known
+        twin._read_over(self.space.table(vectors), known)
         return twin
 
     def serving_in(self, regimes: Mapping[str, float]) -> LearnedRanker:
@@ -272,13 +206,14 @@ class LearnedRanker:
         dtype: Any = "auto",
         threads: int = 0,
         utility: Mapping[str, float] | None = None,
+        sequences: SequencesConfig | None = None,
     ) -> LearnedRanker:
         """Read a ranker's folder.
 
         Parameters
         ----------
         folder : Path
-        dtype, threads
+        dtype, threads, sequences
             As of the class.
         utility : mapping, optional
             Weights of heads that stand instead of those it was trained with: ``[feed.weights]`` as it is now.
@@ -297,7 +232,9 @@ class LearnedRanker:
             description = with_utility(description, utility or {})
             ranker = Ranker(RankerConfig.from_dict(description.model))
             ranker.load_state_dict(load_file(folder / WEIGHTS))
-            return cls(ranker, description, space, table, known, dtype=dtype, threads=threads)
+            return cls(
+                ranker, description, space, table, known, dtype=dtype, threads=threads, sequences=sequences
+            )  # fmt: skip
         except RankerError:
             raise
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, WaylineError) as error:
@@ -377,26 +314,3 @@ def _damaged(folder: Path, error: Exception) -> RankerError:
     return RankerError(
         f"The ranker of {folder.parent.name} cannot be read ({said}): run `wayline train`, or `wayline rollback`."
     )
-
-
-def card_text(description: Description) -> str:
-    """The model card, for people."""
-    card = description.card
-    lines = ["# Ranker", "", f"Heads: {', '.join(description.heads.names)}.", ""]
-    for title, values in card.items():
-        lines.append(f"## {title.replace('_', ' ')}")
-        lines.append("")
-        if isinstance(values, Mapping):
-            lines += [f"- {name}: {value}" for name, value in values.items()]
-        else:
-            lines.append(str(values))
-        lines.append("")
-    return "\n".join(lines)
-
-
-def with_utility(description: Description, utility: Mapping[str, float]) -> Description:
-    """Give a description with other weights of some heads."""
-    heads = description.heads
-    pairs = zip(heads.names, heads.weight.tolist(), strict=True)
-    weight = np.array([utility.get(name, own) for name, own in pairs], np.float32)
-    return replace(description, heads=replace(heads, weight=weight))

@@ -76,6 +76,32 @@ class TokenShares:
         """Tokens a candidate has, padding counted."""
         return sum(self.places)
 
+    @property
+    def parts(self) -> tuple[slice, slice, slice, slice]:
+        """Where the four parts stand in a candidate's sequence."""
+        a, b, c, d = self.places
+        return (
+            slice(0, a),
+            slice(a, a + b),
+            slice(a + b, a + b + c),
+            slice(a + b + c, a + b + c + d),
+        )
+
+    @classmethod
+    def of_total(cls, total: int, *, impressions: bool = True) -> TokenShares:
+        """Cut some places as the default cuts 192, without the impressions' share if there are none; what rounding
+        leaves is the lifelong part's.
+
+        >>> TokenShares.of_total(192).places, TokenShares.of_total(50, impressions=False).places
+        ((96, 32, 32, 32), (30, 10, 10, 0))
+        """
+        whole = cls()
+        among = whole.total if impressions else whole.total - whole.impression
+        recent = min(max(round(total * whole.recent / among), 1), total)
+        rest = round(total * whole.realtime / among)
+        shown = round(total * whole.impression / among) if impressions else 0
+        return cls(total - recent - rest - shown, recent, rest, shown)
+
 
 @dataclass(frozen=True, slots=True)
 class RequestTokens:

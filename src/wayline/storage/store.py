@@ -63,7 +63,7 @@ class RequestTrace:
     drawn), shape [at most 32]; bit q of ``via[i]``, uint32 [K] or empty, says that ``queries[q]``
     fetched impression i. ``features`` are the signals of each impression, float16 [K, F] or empty.
     ``ranked`` is a learned ranker's own score of each impression, float32 [K] or empty, NaN where it was not asked;
-    ``tokens`` the sequence it read, packed (``wayline.ranking.examples.requests.Tokens``).
+    ``tokens`` what it read of the person's actions, packed (``wayline.ranking.examples.readings``).
     ``seen`` is false for an answer that nobody was shown (a question about the past): it is kept to
     be explained, and is nobody's impression.
     """

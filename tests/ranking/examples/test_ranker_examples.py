@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from wayline.clock import DAY_MS, HOUR_MS
+from wayline.config import SequencesConfig
 from wayline.errors import ConfigError
 from wayline.ranking.examples.heads import Heads, choose_heads
-from wayline.ranking.examples.requests import Examples, Tokens
+from wayline.ranking.examples.newest import Newest, Tokens
+from wayline.ranking.examples.requests import Examples
 from wayline.ranking.examples.sampled import (
     Past,
     People,
     Question,
     answer,
     ask,
+    block_of,
     draw_rows,
     sample_examples,
 )
+from wayline.ranking.examples.selected import Selecting
 from wayline.ranking.features import FEATURES, ItemState
 from wayline.ranking.leaks import find_leaks
+from wayline.ranking.selection import TokenShares
 from wayline.retrieval.fit import Wants, count_tables
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.recipe import plain_recipe
@@ -93,7 +100,7 @@ def test_items_that_nobody_had_wanted_are_neither_asked_for_nor_shown(
     asked = [people.item_idx[people.rows(q.user_idx)][q.known] for q in before]
     assert past.known[asked].all()
     examples = sample_examples(
-        people, past, questions, HEADS, negatives=8, tokens=10, rng=rng, exclude_seen=False
+        people, past, questions, HEADS, negatives=8, reading=Newest(10), rng=rng, exclude_seen=False
     )
     assert past.known[examples.item_idx].all()
 
@@ -104,7 +111,7 @@ def test_nothing_in_the_features_or_tokens_knows_the_future(
     people, wants = log
     rng = np.random.default_rng(1)
     questions = ask(people, middle(wants), int(wants.ts_ms[-1]), 40, rng, past.known)
-    assert find_leaks(people, wants, past, questions, HEADS, tokens=20) == []
+    assert find_leaks(people, wants, past, questions, HEADS, reading=Newest(20)) == []
 
 
 def test_a_feature_that_looks_ahead_is_found(log: tuple[People, Wants], past: Past) -> None:
@@ -124,8 +131,27 @@ def test_a_feature_that_looks_ahead_is_found(log: tuple[People, Wants], past: Pa
     )
     rng = np.random.default_rng(1)
     questions = ask(people, middle(wants), int(wants.ts_ms[-1]), 20, rng, past.known)
-    found = find_leaks(people, wants, leaky, questions, HEADS, tokens=20)
+    found = find_leaks(people, wants, leaky, questions, HEADS, reading=Newest(20))
     assert any(line.startswith("item.count_") for line in found)
+
+
+def test_selected_tokens_know_nothing_later_and_those_that_would_are_found(
+    log: tuple[People, Wants], past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people, wants = log
+    rng = np.random.default_rng(1)
+    questions = ask(people, middle(wants), int(wants.ts_ms[-1]), 20, rng, past.known)
+    shares = TokenShares(6, 3, 3, 0)
+    reading = Selecting(shares, ("buy", "return"), SequencesConfig()).over(past.items.vectors)
+    assert find_leaks(people, wants, past, questions, HEADS, reading=reading) == []
+
+    def ahead(people: People, question: Question, *rest: object) -> object:
+        every = people.rows(question.user_idx)
+        return block_of(people, replace(question, known=every.stop - every.start), *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("wayline.ranking.leaks.block_of", ahead)
+    found = find_leaks(people, wants, past, questions, HEADS, reading=reading)
+    assert any(line.startswith("tokens knows of later actions") for line in found)
 
 
 def test_labels_are_what_followed_within_each_heads_own_window(past: Past) -> None:
@@ -167,7 +193,7 @@ def test_examples_join_in_time_order_and_keep_their_rows(
     parts = [
         sample_examples(
             people, past, ask(people, middle(wants), int(wants.ts_ms[-1]), 20, np.random.default_rng(n), past.known),
-            HEADS, negatives=5, tokens=10, rng=np.random.default_rng(n),
+            HEADS, negatives=5, reading=Newest(10), rng=np.random.default_rng(n),
         )
         for n in range(2)
     ]  # fmt: skip

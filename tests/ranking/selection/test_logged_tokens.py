@@ -77,13 +77,13 @@ def test_damaged_bytes_are_refused(damage: str) -> None:
     if damage == "cut":
         packed = packed[:-7]
     elif damage == "flipped":
-        packed[60] ^= 0xFF
+        packed[70] ^= 0xFF
     elif damage == "empty":
         packed = bytearray()
     elif damage == "another version":
-        packed[0] = 9
+        packed[4] = 9
     else:
-        packed = bytearray(b"\x01" + b"?" * 100)
+        packed = bytearray(b"sel\xff\x01" + b"?" * 100)
     with pytest.raises(InputError, match="no selected tokens"):
         unpack_selected(bytes(packed))
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from wayline.feed.scorers.deadline import Deadline, TooSlowError
-from wayline.ranking.examples.requests import Examples, Tokens
+from wayline.ranking.examples.newest import Tokens
+from wayline.ranking.examples.requests import Examples
 from wayline.ranking.learned import calibrated
 from wayline.ranking.metrics import calibration, expected_calibration_error, gauc, hits, ndcg
 from wayline.ranking.spaces import Space

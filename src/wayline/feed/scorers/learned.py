@@ -62,9 +62,9 @@ class LearnedOrder:
         self._lock = threading.Lock()
 
     def score(self, query: FeedQuery, candidates: Candidates) -> Candidates:
-        """Fill ``score``, ``inputs``, ``ranked``, ``probabilities`` and ``shortened``."""
-        tokens = query.tokens
-        if tokens is None or len(query.history) < MIN_HISTORY or not len(candidates):
+        """Fill ``score``, ``inputs``, ``ranked``, ``probabilities``, ``read`` and ``shortened``."""
+        history = query.tokens
+        if history is None or len(query.history) < MIN_HISTORY or not len(candidates):
             return candidates
         share = self.ranker.description.regimes.get(query.regime, 0.0)
         if query.at_ts_ms < self._until_ts_ms:
@@ -82,7 +82,7 @@ class LearnedOrder:
             )
             base = recipe_score(inputs, query.weights)
             found = self._deadline.run(
-                lambda: self.ranker.score(inputs, base, item_idx, tokens, query.at_ts_ms)
+                lambda: self.ranker.score(inputs, base, item_idx, history, query.at_ts_ms)
             )
         finally:
             with self._lock:
@@ -126,6 +126,9 @@ def _filled(
     ranked[rows] = found.score
     foretold = np.full((n, found.probabilities.shape[1]), np.nan, np.float32)
     foretold[rows] = found.probabilities
+    read_row = np.full(n, -1, np.int64)
+    read_row[rows] = np.arange(len(rows))
     return replace(
-        candidates, score=scores, inputs=every_input, ranked=ranked, probabilities=foretold
-    )
+        candidates, score=scores, inputs=every_input, ranked=ranked, probabilities=foretold,
+        read=found.read, read_row=read_row,
+    )  # fmt: skip

@@ -3,69 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from wayline.ranking.examples.readings import Block
+from wayline.ranking.examples.readings import joined as joined_blocks
 from wayline.schema import BoolVector, FloatMatrix, FloatVector, IntVector
 
-PACKED = np.dtype([("item_idx", "<i4"), ("action_key", "<i2"), ("ts_ms", "<i8")])
 ROW_COLUMNS = ("item_idx", "features", "base", "labels", "weight")
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """The newest actions of a request's person, newest first, shape [R, S] each; -1 and 0 where there are none.
-
-    Attributes
-    ----------
-    item_idx : int32 array
-    action_key : int16 array
-        As the store numbers actions, from 1.
-    ts_ms : int64 array
-    """
-
-    item_idx: npt.NDArray[np.int32]
-    action_key: npt.NDArray[np.int16]
-    ts_ms: IntVector
-
-    @classmethod
-    def empty(cls, requests: int, length: int) -> Tokens:
-        """Room for the tokens of some requests."""
-        shape = (requests, length)
-        return cls(
-            np.full(shape, -1, np.int32), np.zeros(shape, np.int16), np.zeros(shape, np.int64)
-        )
-
-    def put(
-        self, row: int, item_idx: IntVector, action_key: npt.NDArray[np.int16], ts_ms: IntVector
-    ) -> None:
-        """Write the newest of some actions, given oldest first, as one request's tokens."""
-        n = min(len(item_idx), self.item_idx.shape[1])
-        newest = slice(len(item_idx) - 1, len(item_idx) - 1 - n if len(item_idx) > n else None, -1)
-        self.item_idx[row, :n] = item_idx[newest]
-        self.action_key[row, :n] = action_key[newest]
-        self.ts_ms[row, :n] = ts_ms[newest]
-
-    def pack(self) -> bytes:
-        """Give the tokens of one request as bytes, 14 a token, the empty places left out."""
-        assert len(self.item_idx) == 1
-        there = self.item_idx[0] >= 0
-        out = np.empty(int(there.sum()), PACKED)
-        for name in ("item_idx", "action_key", "ts_ms"):
-            out[name] = getattr(self, name)[0, there]
-        return out.tobytes()
-
-    @classmethod
-    def unpack(cls, packed: bytes, length: int) -> Tokens:
-        """Read what ``pack`` gave back as tokens of one request, shape [1, length]."""
-        found = np.frombuffer(packed, PACKED)
-        out = cls.empty(1, length)
-        n = min(len(found), length)
-        for name in ("item_idx", "action_key", "ts_ms"):
-            getattr(out, name)[0, :n] = found[name][:n]
-        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +30,8 @@ class Examples:
         Which of the item spaces the request's vectors are read from.
     between : bool array, shape [R]
         Asked at a moment between visits, not just before an action.
-    tokens : Tokens
+    tokens : Tokens or Selections
+        What the encoder reads of the person: the newest actions, or those selected for each candidate.
     item_idx : int64 array, shape [T]
     features : float32 array, shape [T, F]
     base : float32 array, shape [T]
@@ -99,7 +47,7 @@ class Examples:
     begin: IntVector
     space: npt.NDArray[np.int32]
     between: BoolVector
-    tokens: Tokens
+    tokens: Block
     item_idx: IntVector
     features: FloatMatrix
     base: FloatVector
@@ -129,11 +77,10 @@ class Examples:
         size = self.size[requests]
         begin = np.concatenate([[0], np.cumsum(size)])
         rows = np.repeat(self.begin[requests] - begin[:-1], size) + np.arange(begin[-1])
-        t = self.tokens
         return Examples(
             self.at_ts_ms[requests], self.user_idx[requests], begin, self.space[requests],
             self.between[requests],
-            Tokens(t.item_idx[requests], t.action_key[requests], t.ts_ms[requests]),
+            self.tokens.take(requests, rows),
             self.item_idx[rows], self.features[rows], self.base[rows], self.labels[rows], self.weight[rows],
         )  # fmt: skip
 
@@ -142,9 +89,7 @@ class Examples:
         """Put examples below each other and in time order; spaces keep their numbers."""
         sizes = np.concatenate([p.size for p in parts])
         begin = np.concatenate([[0], np.cumsum(sizes)])
-        tokens = Tokens(
-            *(np.concatenate([getattr(p.tokens, f.name) for p in parts]) for f in fields(Tokens))
-        )
+        tokens = joined_blocks([p.tokens for p in parts])
         joined = cls(
             np.concatenate([p.at_ts_ms for p in parts]), np.concatenate([p.user_idx for p in parts]), begin,
             np.concatenate([p.space for p in parts]), np.concatenate([p.between for p in parts]), tokens,

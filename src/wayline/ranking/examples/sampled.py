@@ -16,12 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from wayline.ranking.examples.heads import Heads
-from wayline.ranking.examples.requests import Examples, Tokens
+from wayline.ranking.examples.readings import Block, SequenceReading
+from wayline.ranking.examples.requests import Examples
+from wayline.ranking.examples.selected import NOBODY_SHOWN
 from wayline.ranking.features import FEATURES, ItemState, read_features, signals_of
-from wayline.retrieval.recipe import Recipe, regime_of
+from wayline.retrieval.recipe import VISIT_MS, Recipe, regime_of
 from wayline.retrieval.signals import SIGNALS, Reading, SignalTables
-from wayline.schema import BoolVector, FloatMatrix, FloatVector, IntVector
+from wayline.schema import BoolVector, FloatMatrix, FloatVector, ImpressionColumns, IntVector
 from wayline.sequences.history import UserSequence
+from wayline.sequences.person import ActionVectors
+
+Shown = Callable[[int, int], ImpressionColumns]
 
 TOP_PER_SIGNAL = 30
 MIN_HISTORY = 3
@@ -152,9 +157,10 @@ def sample_examples(
     heads: Heads,
     *,
     negatives: int,
-    tokens: int,
+    reading: SequenceReading,
     rng: np.random.Generator,
     exclude_seen: bool = True,
+    shown: Shown = lambda _user_idx, _at_ts_ms: NOBODY_SHOWN,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Examples:
     """Answer the questions of one window: features, tokens and labels of drawn candidates.
@@ -163,17 +169,19 @@ def sample_examples(
     ----------
     negatives : int
         Drawn per request among the candidates that nothing followed; each stands for its share of them.
-    tokens : int
-        S, the newest actions kept.
+    reading : Newest or Selecting
+        What is kept of the person's actions; over the window's items.
     exclude_seen : bool
         Leave out what the person had wanted before, as a feed with ``feed.repeat = "exclude"`` does.
+    shown : callable
+        What a user had been shown by a moment; asked by readings that read impressions.
 
     Returns
     -------
     Examples
         Requests that retrieval had no candidate for are left out.
     """
-    kept = Tokens.empty(len(questions), tokens)
+    blocks: list[Block] = []
     answers: list[Answer] = []
     for number, question in enumerate(questions):
         found = answer(
@@ -183,13 +191,25 @@ def sample_examples(
             progress(number / len(questions))
         if found is None:
             continue
-        start = int(people.begin[question.user_idx])
-        known = slice(start, start + question.known)
-        kept.put(
-            len(answers), people.item_idx[known], people.action_key[known], people.ts_ms[known]
-        )
+        blocks.append(block_of(people, question, reading, found.item_idx, shown))
         answers.append(found)
-    return _examples(answers, kept, past.space, len(heads))
+    return _examples(answers, reading.joined(blocks), past.space, len(heads))
+
+
+def block_of(
+    people: People, question: Question, reading: SequenceReading, item_idx: IntVector, shown: Shown
+) -> Block:
+    """Give what candidates of a question are read against: of the actions that had happened, as a feed would."""
+    start = int(people.begin[question.user_idx])
+    known = slice(start, start + question.known)
+    actions = ActionVectors(
+        people.item_idx[known] + 1, people.action_key[known], people.ts_ms[known], np.zeros(question.known, np.int64)
+    )  # fmt: skip
+    # What this visit's feeds showed is what is asked about: a feed has not shown its candidates yet.
+    before_ts_ms = question.at_ts_ms - VISIT_MS
+    return reading.block(
+        reading.history(actions, lambda: shown(question.user_idx, before_ts_ms)), item_idx
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +326,7 @@ def base_scores(features: FloatMatrix, recipe: Recipe, regime: str) -> FloatVect
     return np.asarray(signals_of(features) @ by_signal, dtype=np.float32)
 
 
-def _examples(answers: list[Answer], kept: Tokens, space: int, n_heads: int) -> Examples:
+def _examples(answers: list[Answer], tokens: Block, space: int, n_heads: int) -> Examples:
     n = len(answers)
     size = [len(a.item_idx) for a in answers]
     nothing = (
@@ -325,6 +345,6 @@ def _examples(answers: list[Answer], kept: Tokens, space: int, n_heads: int) -> 
         np.concatenate([[0], np.cumsum(size)]).astype(np.int64),
         np.full(n, space, np.int32),
         np.array([a.question.between for a in answers], bool),
-        Tokens(kept.item_idx[:n], kept.action_key[:n], kept.ts_ms[:n]),
+        tokens,
         *([np.concatenate(column) for column in columns] if n else nothing),
     )

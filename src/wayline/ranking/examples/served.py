@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from wayline.ranking.examples.heads import Heads
-from wayline.ranking.examples.requests import Examples, Tokens
+from wayline.ranking.examples.readings import Block, SequenceReading
+from wayline.ranking.examples.requests import Examples
 from wayline.ranking.features import FEATURES
 from wayline.retrieval.signals import SIGNALS
 from wayline.schema import FloatMatrix, FloatVector, IntVector
@@ -22,7 +23,7 @@ def served_examples(
     requests: Sequence[ScoredRequest],
     heads: Heads,
     *,
-    tokens: int,
+    reading: SequenceReading,
     until_ts_ms: int,
     space: int = 0,
     every: bool = False,
@@ -32,9 +33,9 @@ def served_examples(
     Parameters
     ----------
     requests : sequence of ScoredRequest
-        Those of another version, with other features, are left out.
-    tokens : int
-        S, the length of the sequences.
+        Those of another version, with other features, or of an encoder that reads otherwise are left out.
+    reading : Newest or Selecting
+        How the ranker reads sequences.
     until_ts_ms : int
         How far the log goes: a request whose wishes may still come by then is left out.
     space : int
@@ -43,18 +44,9 @@ def served_examples(
         Also those that may still be answered: to compare scores, not to learn from.
     """
     wait_ms = int(heads.window_ms[heads.wanting].max(initial=0))
-    whole = [
-        r
-        for r in requests
-        if r.features.shape[1:] == (len(FEATURES),) and (every or r.ts_ms + wait_ms <= until_ts_ms)
-    ]
-    whole.sort(key=lambda r: r.ts_ms)
-    kept = Tokens.empty(len(whole), tokens)
-    rows = [np.flatnonzero(np.isfinite(r.ranked)) for r in whole]
-    for number, r in enumerate(whole):
-        one = Tokens.unpack(r.tokens, tokens)
-        kept.item_idx[number], kept.action_key[number] = one.item_idx[0], one.action_key[0]
-        kept.ts_ms[number] = one.ts_ms[0]
+    done = [r for r in requests if every or r.ts_ms + wait_ms <= until_ts_ms]
+    read = readable(done, reading)
+    whole, rows, blocks = [r for r, _, _ in read], [k for _, k, _ in read], [b for _, _, b in read]
     parts = [_columns(r, which, heads) for r, which in zip(whole, rows, strict=True)]
     total = int(sum(len(which) for which in rows))
     parts.append(_nothing(heads))
@@ -67,13 +59,31 @@ def served_examples(
         np.concatenate([[0], np.cumsum([len(which) for which in rows])]).astype(np.int64),
         np.full(len(whole), space, np.int32),
         np.zeros(len(whole), bool),
-        kept,
+        reading.joined(blocks),
         item_idx,
         features,
         base,
         labels,
         np.ones(total, np.float32),
     )
+
+
+def readable(
+    requests: Sequence[ScoredRequest], reading: SequenceReading
+) -> list[tuple[ScoredRequest, IntVector, Block]]:
+    """Find the requests that were scored with these features and this reading, in time order.
+
+    With each come the rows of the impressions that were scored, and what they were read against.
+    """
+    found = []
+    for r in sorted(requests, key=lambda r: r.ts_ms):
+        if r.features.shape[1:] != (len(FEATURES),):
+            continue
+        rows = np.flatnonzero(np.isfinite(r.ranked))
+        block = reading.unpack(r.tokens, rows)
+        if block is not None:
+            found.append((r, rows, block))
+    return found
 
 
 def _nothing(heads: Heads) -> tuple[IntVector, FloatMatrix, FloatVector, FloatMatrix]:
@@ -104,10 +114,7 @@ def _columns(
     return item_idx, features, features[:, : len(SIGNALS)] @ weights, labels
 
 
-def logged_scores(requests: Sequence[ScoredRequest]) -> FloatVector:
+def logged_scores(requests: Sequence[ScoredRequest], reading: SequenceReading) -> FloatVector:
     """Give what the ranker answered then, in the order of ``served_examples(..., every=True)``."""
-    whole = sorted(
-        (r for r in requests if r.features.shape[1:] == (len(FEATURES),)), key=lambda r: r.ts_ms
-    )
-    scores = [r.ranked[np.isfinite(r.ranked)] for r in whole]
-    return np.concatenate(scores) if scores else np.zeros(0, np.float32)
+    scores = [r.ranked[rows] for r, rows, _ in readable(requests, reading)]
+    return np.concatenate([*scores, np.zeros(0, np.float32)])

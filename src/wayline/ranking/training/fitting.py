@@ -1,11 +1,11 @@
-"""From material to a ranker: sizes, training, calibration, and the decision whether it serves."""
+"""From material to a ranker: sizes, training, calibration, the model card."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,24 @@ from scipy.optimize import minimize
 
 from wayline.config import Config, RankingConfig
 from wayline.errors import ConfigError
+from wayline.ranking.description import Description
 from wayline.ranking.examples.heads import Heads
+from wayline.ranking.examples.readings import SequenceReading
 from wayline.ranking.examples.requests import Examples
+from wayline.ranking.examples.selected import Selecting
 from wayline.ranking.features import FEATURES
-from wayline.ranking.learned import Description, LearnedRanker
-from wayline.ranking.metrics import calibration, expected_calibration_error, ndcg
+from wayline.ranking.learned import LearnedRanker
 from wayline.ranking.modules.ranker import Ranker, RankerConfig
 from wayline.ranking.modules.transact import TransActConfig
-from wayline.ranking.sharing import cautious_share
-from wayline.ranking.training.loop import Progressed, Schedule, measure, score, train
+from wayline.ranking.modules.transact_v2 import TransActV2Config
+from wayline.ranking.training.loop import Progressed, Schedule, measure, train
 from wayline.ranking.training.material import Material
-from wayline.retrieval.recipe import VISIT_MS
+from wayline.ranking.training.next_action_term import NextActions
 from wayline.schema import FloatMatrix, FloatVector
+from wayline.sequences.tokens import NAMED_BITS, ActionBits
 
 Doubles = npt.NDArray[np.float64]
-RESAMPLES = 1000
-LEAST_OF_A_REGIME = 30  # answered requests; a regime with fewer keeps the recipe
-ONE_ERROR = (0.16, 0.84)  # of the resampled gain: one standard error either way
-ENCODERS = {"transact": "transact", "average": "average", "none": "none"}
+ACTION_BITS = NAMED_BITS + 1
 
 
 def fit_ranker(
@@ -54,16 +54,17 @@ def fit_ranker(
     checkpoint : Path
         Where the training can be taken up again if it is cut off.
     """
-    settings, heads = config.ranking, material.heads
+    settings, heads, reading = config.ranking, material.heads, material.reading
     n_items = len(material.items.tables[0])
+    places = reading.shares.places if isinstance(reading, Selecting) else ()
     model = (
-        model_config(settings, heads, n_items, len(material.action_names))
+        model_config(settings, heads, n_items, len(material.action_names), places)
         if start is None
         else dataclasses.replace(
             start.ranker.config, n_items=n_items if start.ranker.config.n_items else 0
         )
     )
-    schedule = schedule_of(config, heads, go_on=start is not None)
+    schedule = schedule_of(config, heads, reading, go_on=start is not None)
     torch.manual_seed(settings.seed)
     ranker = Ranker(model)
     if start is None:
@@ -82,19 +83,22 @@ def fit_ranker(
     scale, shift = fit_calibration(logits, material.stop)
     seconds = time.perf_counter() - began
     card = make_card(material, settings, done, logits, seconds, start is not None)
-    names = material.action_names if start is None else start.description.action_names
     description = Description(
-        model.to_dict(), heads, FEATURES, names, settings.tokens, scale, shift, card
-    )
+        model.to_dict(), heads, FEATURES, material.action_names, settings.tokens, scale, shift, card, places=places
+    )  # fmt: skip
     learned = LearnedRanker(
         ranker, description, material.space, material.items.tables[-1], material.items.known,
-        dtype=settings.dtype, threads=settings.threads,
+        dtype=settings.dtype, threads=settings.threads, sequences=config.sequences,
     )  # fmt: skip
     return learned, logits
 
 
 def model_config(
-    settings: RankingConfig, heads: Heads, n_items: int, n_actions: int
+    settings: RankingConfig,
+    heads: Heads,
+    n_items: int,
+    n_actions: int,
+    places: tuple[int, ...] = (),
 ) -> RankerConfig:
     """Sizes of a new ranker; what a head of a regret starts from knows nothing of the recipe's score."""
     return RankerConfig(
@@ -104,18 +108,49 @@ def model_config(
         id_dim=max(settings.id_dim, 1),
         dropout=settings.dropout,
         item_dim=settings.item_dim,
-        encoder=ENCODERS[settings.encoder],
-        sequence=TransActConfig(
-            item_dim=settings.item_dim,
-            action_dim=settings.item_dim,
-            n_actions=max(n_actions, 1),
-            dropout=settings.dropout,
-        ),
+        encoder=settings.encoder,
+        sequence=sequence_config(settings, places, n_actions),
         base_scale=tuple(1.0 if worth > 0 else 0.0 for worth in heads.worth.tolist()),
     )
 
 
-def schedule_of(config: Config, heads: Heads, *, go_on: bool) -> Schedule:
+def sequence_config(
+    settings: RankingConfig, places: tuple[int, ...], n_actions: int
+) -> TransActConfig | TransActV2Config:
+    """Sizes of the encoder: one for selected tokens if there are ``places`` for them, else one for the newest."""
+    if places:
+        return TransActV2Config(
+            item_dim=settings.item_dim,
+            n_actions=ACTION_BITS,
+            n_surfaces=0,
+            tokens=sum(places),
+            dropout=settings.dropout,
+        )
+    return TransActConfig(
+        item_dim=settings.item_dim,
+        action_dim=settings.item_dim,
+        n_actions=max(n_actions, 1),
+        dropout=settings.dropout,
+    )
+
+
+def next_actions(
+    settings: RankingConfig, heads: Heads, reading: SequenceReading
+) -> NextActions | None:
+    """Say what the next-action loss foretells: actions that have a head and are worth more than 0."""
+    if not isinstance(reading, Selecting):
+        return None
+    bits = ActionBits(reading.action_names).of(heads.action_key)
+    wanted, unwanted = bits[heads.worth > 0], bits[heads.worth < 0]
+    return NextActions(
+        settings.nal_weight,
+        reading.shares,
+        int(np.bitwise_or.reduce(wanted, initial=0)),
+        int(np.bitwise_or.reduce(unwanted, initial=0)),
+    )
+
+
+def schedule_of(config: Config, heads: Heads, reading: SequenceReading, *, go_on: bool) -> Schedule:
     """Read the training's settings; going on takes half of the epochs at a third of the rate."""
     settings = config.ranking
     return Schedule(
@@ -125,6 +160,7 @@ def schedule_of(config: Config, heads: Heads, *, go_on: bool) -> Schedule:
         seed=settings.seed,
         device=settings.device,
         label_weights=label_weights(heads, settings),
+        next_actions=next_actions(settings, heads, reading),
     )
 
 
@@ -254,128 +290,3 @@ def _value(setting: Any) -> Any:
 
 def _day(ts_ms: int) -> str:
     return datetime.fromtimestamp(ts_ms / 1000, UTC).isoformat(timespec="seconds")
-
-
-def decide(
-    material: Material,
-    learned: LearnedRanker,
-    stop_logits: FloatMatrix,
-    serving: LearnedRanker | None,
-    settings: RankingConfig,
-) -> tuple[LearnedRanker, dict[str, Any]]:
-    """Say in which regimes the ranker serves, and with which share of the order.
-
-    The share of a regime (in the middle of a visit, or coming back) is chosen on the people whom training stopped on
-    (``cautious_share``). The regime is the ranker's if, for the other half of the people, the order so mixed gains
-    NDCG@10 over the recipe, less ``ranking.margin``, by one standard error. A ranker that would replace another has to
-    be no worse than it over all regimes.
-
-    Returns
-    -------
-    LearnedRanker
-        The one that knows where it serves.
-    dict
-        ``decided``: "ranker" or "kept"; ``why``; ``regimes``; NDCG@10 of each order; the gains and their intervals.
-    """
-    heads, examples = material.heads, material.decide
-    wanting = heads.wanting
-    recipe = ndcg(examples, examples.base, wanting)
-    shares = choose_shares(learned.answer(stop_logits).score, material)
-    answered = learned.answer(logits_of(learned, examples, material))
-    new = ndcg(examples, served_order(shares, answered.score, examples), wanting)
-    regime = regimes_of(examples)
-    gains: dict[str, list[float]] = {}
-    for name in shares:
-        difference = (new - recipe)[regime == name]
-        if np.isfinite(difference).sum() >= LEAST_OF_A_REGIME:
-            gains[name] = [round(v, 5) for v in _gain(difference, settings.seed)]
-    regimes = {name: shares[name] for name, (_, low, _) in gains.items() if low > settings.margin}
-    learned = learned.serving_in(regimes).with_card(
-        {
-            **learned.description.card,
-            "calibration": how_calibrated(heads, answered.probabilities, examples),
-        }
-    )
-    new = np.where(np.isin(regime, list(regimes)), new, recipe)
-    gain, low, high = _gain(new - recipe, settings.seed)
-    report: dict[str, Any] = {
-        "requests": int(np.isfinite(recipe).sum()),
-        "ndcg_at_10": round(float(np.nanmean(new)), 5),
-        "recipe_ndcg_at_10": round(float(np.nanmean(recipe)), 5),
-        "gain": round(gain, 5),
-        "gain_68": [round(low, 5), round(high, 5)],
-        "gain_by_regime": gains,
-        "regimes": regimes,
-        "card": dict(learned.description.card),
-    }
-    said = ", ".join(f"{name} {g:+.4f} ({a:+.4f} to {b:+.4f})" for name, (g, a, b) in gains.items())
-    if not regimes:
-        why = f"not surely better than the recipe in any regime: {said}"
-        return learned, report | {"decided": "kept", "why": why}
-    if serving is not None:
-        score_before = serving.answer(logits_of(serving, examples, material)).score
-        shares_before = serving.description.regimes
-        before = ndcg(examples, served_order(shares_before, score_before, examples), wanting)
-        change, worst, best = _gain(new - before, settings.seed)
-        report |= {
-            "serving_ndcg_at_10": round(float(np.nanmean(before)), 5),
-            "change": round(change, 5),
-        }
-        if change < settings.margin:
-            why = f"worse than the ranker in use: {change:+.4f} ({worst:+.4f} to {best:+.4f})"
-            return learned, report | {"decided": "kept", "why": why}
-    has = " and ".join(f"{share:.0%} of the order in a {name}" for name, share in regimes.items())
-    why = f"better than the recipe: {said}; has {has}"
-    return learned, report | {"decided": "ranker", "why": why}
-
-
-def regimes_of(examples: Examples) -> npt.NDArray[np.str_]:
-    """Name the regime of each request, shape [R], as ``regime_of`` does: by the pause since the newest want."""
-    pause = examples.features[examples.begin[:-1], FEATURES.index("user.pause")]
-    return np.where(pause < np.log1p(VISIT_MS / 60_000), "visit", "return")
-
-
-def how_calibrated(heads: Heads, foretold: FloatMatrix, examples: Examples) -> dict[str, Any]:
-    """Compare foretold [T, H] with happened, head by head: for people and times that calibration never saw."""
-    out = {}
-    for head, name in enumerate(heads.names):
-        bins = calibration(foretold[:, head], examples.labels[:, head], examples.weight)
-        out[name] = {"ece": round(expected_calibration_error(bins), 6), "bins": bins}
-    return out
-
-
-def choose_shares(score: FloatVector, material: Material) -> dict[str, float]:
-    """Find the ranker's best share of the order in each regime, on the people whom training stopped on."""
-    examples, regime = material.stop, regimes_of(material.stop)
-    shares = {}
-    for name in dict.fromkeys(regime.tolist()):
-        requests = np.flatnonzero(regime == name)
-        part = examples.take(requests)
-        rows = np.isin(examples.request_idx, requests)
-        shares[name] = cautious_share(part, score[rows], material.heads.wanting)
-    return shares
-
-
-def served_order(
-    shares: Mapping[str, float], score: FloatVector, examples: Examples
-) -> FloatVector:
-    """Give the score by which the examples' candidates would stand in a feed, shape [T]."""
-    regime = regimes_of(examples)
-    share = np.array([shares.get(name, 0.0) for name in regime.tolist()])[examples.request_idx]
-    return np.asarray(share * score + (1 - share) * examples.base, dtype=np.float32)
-
-
-def logits_of(learned: LearnedRanker, examples: Examples, material: Material) -> FloatMatrix:
-    """Give a ranker's logits of the examples' candidates, shape [T, H]."""
-    known = np.zeros(len(material.items.known), bool)
-    known[: len(learned.known)] = learned.known[: len(known)]
-    return score(learned.ranker, examples, dataclasses.replace(material.items, known=known))
-
-
-def _gain(difference: FloatVector, seed: int) -> tuple[float, float, float]:
-    """A mean with one standard error either way, by resampling requests."""
-    there = difference[np.isfinite(difference)]
-    rng = np.random.default_rng(seed)
-    means = [there[rng.integers(0, len(there), len(there))].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(means, ONE_ERROR)
-    return float(there.mean()), float(low), float(high)

@@ -17,12 +17,12 @@ from wayline.ranking.examples.heads import Heads
 from wayline.ranking.examples.requests import Examples
 from wayline.ranking.metrics import gauc, hits
 from wayline.ranking.modules.ranker import Ranker
-from wayline.ranking.modules.transact import TransAct
-from wayline.ranking.scorer.transact import TransActScorer
 from wayline.ranking.sharing import best_share, log_utility, mixed
 from wayline.ranking.training.batches import Labelled, batches
 from wayline.ranking.training.inputs import ItemInputs
 from wayline.ranking.training.losses import head_loss, order_loss
+from wayline.ranking.training.next_action_term import NextActions, NextActionTerm
+from wayline.ranking.training.scoring import fast_twin, score_by_request
 from wayline.schema import FloatMatrix, FloatVector
 
 SCORED_AT_ONCE = 16  # requests
@@ -45,6 +45,7 @@ class Schedule:
     seed: int = 0
     device: str = "cpu"
     label_weights: tuple[tuple[float, ...], ...] = ()
+    next_actions: NextActions | None = None
 
 
 @dataclass(slots=True)
@@ -92,8 +93,10 @@ def train(
     torch.manual_seed(schedule.seed)
     device = torch.device(schedule.device)
     ranker.to(device)
+    term = NextActionTerm.of(ranker, schedule.next_actions, device)
+    parameters = [*ranker.parameters(), *(() if term is None else term.parameters())]
     optimiser = torch.optim.AdamW(
-        ranker.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+        parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
     steps = max(math.ceil(len(fit) / schedule.batch_requests) * schedule.epochs, 1)
     warm = min(schedule.warm_up, max(steps // 5, 1))
@@ -104,7 +107,7 @@ def train(
     label_weights = torch.tensor(
         schedule.label_weights or np.eye(len(heads)).tolist(), dtype=torch.float32, device=device
     )
-    resumed = _resume(checkpoint, key, ranker, optimiser, rate)
+    resumed = _resume(checkpoint, key, ranker, term, optimiser, rate)
     if resumed is not None:
         state, best = resumed
     else:
@@ -117,14 +120,14 @@ def train(
         ranker.train()
         total, n = 0.0, 0
         for batch in batches(fit, items, schedule.batch_requests, rng):
-            loss = _loss(ranker, batch, heads, label_weights, schedule, device)
+            loss = _loss(ranker, term, batch, heads, label_weights, schedule, device)
             if not math.isfinite(loss.item()):
                 raise FloatingPointError(
                     f"The loss is {loss.item()} in epoch {state.epoch + 1}: lower ranking.learning_rate."
                 )
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch ships no type here
-            nn.utils.clip_grad_norm_(ranker.parameters(), schedule.clip)
+            nn.utils.clip_grad_norm_(parameters, schedule.clip)
             optimiser.step()
             rate.step()
             total, n = total + loss.item(), n + 1
@@ -135,7 +138,7 @@ def train(
         if metrics[schedule.metric] > state.best:
             state.best, state.best_epoch = metrics[schedule.metric], state.epoch - 1
             best, state.held_logits = _copy(ranker), logits
-        _save(checkpoint, key, ranker, optimiser, rate, state, best)
+        _save(checkpoint, key, ranker, term, optimiser, rate, state, best)
         progress(state.epoch / schedule.epochs, state.history[-1])
     ranker.load_state_dict(best)
     ranker.eval()
@@ -148,6 +151,7 @@ def train(
 
 def _loss(
     ranker: Ranker,
+    term: NextActionTerm | None,
     batch: Labelled,
     heads: Heads,
     label_weights: Tensor,
@@ -156,8 +160,10 @@ def _loss(
 ) -> Tensor:
     inputs = batch.inputs.to(device)
     labels, weight = batch.labels.to(device), batch.weight.to(device)
-    logits = ranker(inputs)
+    logits, states = (ranker(inputs), None) if term is None else ranker.forward_states(inputs)
     loss = head_loss(logits, labels, weight, label_weights)
+    if term is not None and states is not None:
+        loss = loss + term(states, inputs, batch.user_idx.to(device))
     if schedule.order_weight > 0:
         wanting = heads.wanting
         loss = loss + schedule.order_weight * order_loss(
@@ -183,10 +189,12 @@ def score(
     """Give the logits of all rows, shape [T, H]: on a CPU by the scorer that serves, elsewhere by the module."""
     was_training = ranker.training
     ranker.eval()
-    if isinstance(ranker.encoder, TransAct) and (device is None or device.type == "cpu"):
-        logits = _score_fast(ranker, ranker.encoder, examples, items)
-        ranker.train(was_training)
-        return logits
+    if device is None or device.type == "cpu":
+        twin = fast_twin(ranker.encoder, dtype="float32")
+        if twin is not None:
+            logits = score_by_request(ranker, twin, examples, items)
+            ranker.train(was_training)
+            return logits
     with torch.inference_mode():
         parts = [
             ranker(b.inputs.to(device) if device is not None else b.inputs).cpu().numpy()
@@ -194,26 +202,6 @@ def score(
         ]
     ranker.train(was_training)
     return np.concatenate(parts) if parts else np.zeros((0, len(ranker.config.heads)), np.float32)
-
-
-def _score_fast(
-    ranker: Ranker, encoder: TransAct, examples: Examples, items: ItemInputs
-) -> FloatMatrix:
-    """Score request by request: what does not depend on the candidate is done once."""
-    scorer = TransActScorer(encoder, dtype="float32")
-    out = [np.zeros((0, len(ranker.config.heads)), np.float32)]
-    with torch.inference_mode():
-        for batch in batches(examples, items, 1):
-            inputs = batch.inputs
-            sequence = scorer.score(
-                inputs.action_type[0],
-                inputs.item_vector[0],
-                inputs.action_ts_ms[0],
-                int(inputs.request_ts_ms[0]),
-                inputs.candidate_vector,
-            )
-            out.append(ranker(inputs, sequence).numpy())
-    return np.concatenate(out)
 
 
 def measure(examples: Examples, logits: FloatMatrix, heads: Heads) -> dict[str, float]:
@@ -251,6 +239,7 @@ def _save(
     path: Path | None,
     key: str,
     ranker: Ranker,
+    term: NextActionTerm | None,
     optimiser: torch.optim.Optimizer,
     rate: torch.optim.lr_scheduler.LambdaLR,
     state: Progressed,
@@ -265,6 +254,7 @@ def _save(
         {
             "key": key,
             "ranker": ranker.state_dict(),
+            "term": {} if term is None else term.state_dict(),
             "optimiser": optimiser.state_dict(),
             "rate": {"last_epoch": rate.last_epoch},
             "epoch": state.epoch,
@@ -282,6 +272,7 @@ def _resume(
     path: Path | None,
     key: str,
     ranker: Ranker,
+    term: NextActionTerm | None,
     optimiser: torch.optim.Optimizer,
     rate: torch.optim.lr_scheduler.LambdaLR,
 ) -> tuple[Progressed, dict[str, Tensor]] | None:
@@ -295,6 +286,8 @@ def _resume(
     if saved.get("key") != key:
         return None
     ranker.load_state_dict(saved["ranker"])
+    if term is not None:
+        term.load_state_dict(saved["term"])
     optimiser.load_state_dict(saved["optimiser"])
     rate.last_epoch = saved["rate"]["last_epoch"]
     state = Progressed(saved["epoch"], saved["best"], saved["best_epoch"], saved["history"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wayline.ranking.examples.heads import Heads
+from wayline.ranking.examples.readings import SequenceReading
 from wayline.ranking.examples.requests import Examples
 from wayline.ranking.spaces import Space
 from wayline.ranking.training.inputs import ItemInputs
@@ -22,8 +23,13 @@ class Material:
     space : Space
     heads : Heads
     action_names : tuple of str
+        Those that the ranker knows.
+    reading : Newest or Selecting
+        How it reads sequences.
     until_ts_ms : int
         The newest action that anything here knows.
+    as_serving_reads : Examples
+        ``decide`` as the ranker in use reads it, which may have another encoder.
     """
 
     fit: Examples
@@ -33,4 +39,6 @@ class Material:
     space: Space
     heads: Heads
     action_names: tuple[str, ...]
+    reading: SequenceReading
     until_ts_ms: int
+    as_serving_reads: Examples
