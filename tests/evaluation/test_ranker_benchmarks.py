@@ -147,3 +147,19 @@ def test_arms_of_training_are_paired_and_drawn(retraining: ModuleType) -> None:
     assert retraining.render(report).row_count == 9
     drawn = ElementTree.fromstring(retraining.picture(report))
     assert len(drawn.findall("{http://www.w3.org/2000/svg}polyline")) == len(retraining.ARMS)
+
+
+# -- calibration -------------------------------------------------------------------------------------------------------
+
+
+def test_the_calibration_is_drawn_without_the_bins_in_which_nothing_happened() -> None:
+    bins = [
+        {"foretold": 0.01, "happened": 0.02, "weight": 5.0},
+        {"foretold": 0.3, "happened": 0.25, "weight": 5.0},
+        {"foretold": 0.001, "happened": 0.0, "weight": 5.0},
+    ]
+    found = {"buy": {"ece": 0.0, "bins": bins}, "return": {"ece": 0.0, "bins": bins[2:]}}
+    root = ElementTree.fromstring(load("calibration").picture(found))
+    tag = "{http://www.w3.org/2000/svg}"
+    assert len(root.findall(f"{tag}polyline")) == 1
+    assert len(root.findall(f"{tag}circle")) == 3  # two bins and one entry of the legend
