@@ -148,6 +148,8 @@ def impressions(shown: ImpressionColumns, acted: Tokens, config: SequencesConfig
     -------
     array of ``TOKEN``, oldest first; an item shown several times stands at each of them
     """
+    if not len(shown):
+        return np.zeros(0, TOKEN)
     last_acted = dict(zip(acted["item_key"].tolist(), acted["ts_ms"].tolist(), strict=True))
     pairs = zip(shown.item_key.tolist(), shown.ts_ms.tolist(), strict=True)
     ignored = np.array([last_acted.get(item, -1) < ts for item, ts in pairs], np.bool_)
