@@ -86,8 +86,7 @@ def test_the_demo_s_settings_are_those_that_suit_its_data(
 ) -> None:
     demo_module.make_workspace(tmp_path / "demo")
     written = load_config(tmp_path / "demo" / "wayline.toml", environ={})
-    hurried = {"ranking": {"windows": 2, "max_requests": 3000}}
-    assert written == load_config(overrides=small_shop.config | hurried, environ={})
+    assert written == load_config(overrides=small_shop.config, environ={})
 
 
 def test_evaluate_puts_the_feed_beside_every_baseline(shop: Path, capsys: Capture) -> None:

@@ -46,9 +46,6 @@ SETTINGS = {  # lines of the template -> the demo data's settings
     "# buy = 1.0": "buy = 1.0",
     "# return = -1.0": "return = -1.0",
     'clock = "wall"': 'clock = "log" ',
-    # Four trainings while somebody waits: three quarters of the moments, a little less good.
-    "windows = 3  ": "windows = 2  ",
-    "max_requests = 4000 ": "max_requests = 3000 ",
 }
 
 
