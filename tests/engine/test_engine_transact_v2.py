@@ -92,7 +92,8 @@ def test_what_was_scored_can_be_scored_again_from_what_was_logged(shop: Engine) 
     assert len(examples) == 40
     assert len(logged) > 300
     again = ranker.answer(ranker.logits(examples)).score
-    np.testing.assert_allclose(again, logged, atol=1e-5)
+    # A likely regret scores -265 and the like, where one step of a float32 is 3e-5.
+    np.testing.assert_allclose(again, logged, rtol=1e-5, atol=1e-5)
 
 
 def test_the_offline_module_agrees_with_the_scorer_that_serves(shop: Engine) -> None:
