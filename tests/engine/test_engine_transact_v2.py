@@ -174,7 +174,7 @@ def test_once_feeds_were_shown_impressions_get_their_places_and_give_the_negativ
     )
     assert len(examples) == 5  # those of the ranker before have no places for impressions
     again = ranker.answer(ranker.logits(examples)).score
-    np.testing.assert_allclose(again, logged_scores(requests, ranker.reading), atol=1e-5)
+    np.testing.assert_allclose(again, logged_scores(requests, ranker.reading), rtol=1e-5, atol=1e-5)
 
 
 def test_a_ranker_of_one_kind_leaves_out_what_the_other_was_asked(shop: Engine) -> None:
@@ -194,7 +194,9 @@ def test_a_ranker_of_one_kind_leaves_out_what_the_other_was_asked(shop: Engine) 
             )
             assert len(examples) == 5
             again = ranker.answer(ranker.logits(examples)).score
-            np.testing.assert_allclose(again, logged_scores(requests, ranker.reading), atol=1e-5)
+            np.testing.assert_allclose(
+                again, logged_scores(requests, ranker.reading), rtol=1e-5, atol=1e-5
+            )
 
 
 @pytest.mark.parametrize(
