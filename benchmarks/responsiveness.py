@@ -54,7 +54,6 @@ from wayline.evaluation.intervals import (
 )
 from wayline.evaluation.simulated_people import SEARCH, WORTHS, Life, Row, make_person
 from wayline.evaluation.simulated_world import World, make_world, topics_of_titles
-from wayline.ranking.examples.newest import Tokens
 from wayline.ranking.examples.sampled import MIN_HISTORY
 from wayline.schema import Feed
 
@@ -251,11 +250,11 @@ class Sequence:
         Where it reads what was held: the newest action it may know of.
     """
 
-    def __init__(self, tokens: Callable[[int, int | None], Tokens | None], reads: str) -> None:
+    def __init__(self, tokens: Callable[[int, int | None], Any], reads: str) -> None:
         self._tokens, self._reads = tokens, reads
         self.until_ts_ms: int | None = None
 
-    def __call__(self, user_key: int, at_ts_ms: int | None) -> Tokens | None:
+    def __call__(self, user_key: int, at_ts_ms: int | None) -> Any:
         """Give the newest actions, those of before, or none."""
         if self._reads == "nothing":
             return self._tokens(NOBODY, at_ts_ms)
