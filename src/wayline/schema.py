@@ -67,6 +67,74 @@ class Interest:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """One item that a journey rests on: how often it was acted on, when last, and what it adds (1 is the most)."""
+
+    item_id: str
+    title: str | None
+    actions: int
+    last_at: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A journey entered a stage at a time: ``ongoing`` when it began or came back, ``ended`` when its rhythm broke."""
+
+    stage: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """One journey of a person (User Journeys 2025): what they are on, in words that one can say to them.
+
+    ``stage`` is "ongoing" or "ended"; an ``evergreen`` one was kept up over months and never ends. ``confidence``, 0 to
+    1, is how sure it is that the person is on it; ``score`` is what the ranker thinks telling them of it is worth, after
+    similar ones above it were counted against it. ``queries`` are the person's own searches that belong to it,
+    ``related`` the names of journeys that others on this one are on as well.
+    """
+
+    id: str
+    name: str
+    keywords: list[str]
+    stage: str
+    evergreen: bool
+    confidence: float
+    score: float
+    evidence: list[Evidence]
+    actions: int
+    first_at: int
+    last_at: int
+    transitions: list[Transition] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
+    related: list[str] = field(default_factory=list)
+    muted: bool = False
+    boost: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """Something worth telling a person; ``id`` is also the idempotency key, and the ``request_id`` of what it leads to.
+
+    ``status`` is "planned" (nothing was sent), "queued" (kept, being delivered), "sent", or "failed".
+    """
+
+    id: str
+    user_id: str
+    journey_id: str
+    journey: str
+    title: str
+    text: str
+    items: list[str]
+    score: float
+    confidence: float
+    created_at: int
+    channel: str = ""
+    status: str = "planned"
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
     """Why an item is in the feed: a source, and the interest and actions that it came through."""
 
