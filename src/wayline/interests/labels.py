@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
@@ -10,25 +9,22 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
+from wayline.interests.words import (
+    FUNCTION_WORDS,
+    TOKEN,
+    WORD,
+    Float64Vector,
+    aboutness,
+    is_shouting,
+    stem,
+)
 from wayline.schema import IntVector
 
-Float64Vector = npt.NDArray[np.float64]
-
-_TOKEN = re.compile(r"[^\W_]+(?:[-'’&][^\W_]+)*")
-_WORD = re.compile(r"(?=..)[^\W\d_]+(?:[-'’&][^\W\d_]+)*")
-# They end a phrase. Every other word is judged by the catalogue's statistics, whatever the
-# language.
-_FUNCTION_WORDS = frozenset(
-    "a an and as at by for from in into is of off on or the to with w your my "  # noqa: SIM905 - plainer
-    "de la le les du et der die das und mit".split()
-)
 _TITLE_WORDS = 16  # of a title that are read; products and articles say what they are by then
 _LABEL_WORDS = 6  # of a title that is used as a label
 # Chosen by reading people's labels (gifts, films), not published.
 _PAIR_BONUS = 1.3  # two words say more than one
 _GENERIC = 0.85  # a word less particular than that never stands alone
-_ALIKE = 51  # words of about the same frequency, by which "particular" is judged
-_PRIOR = 20.0  # neighbours that every word is taken to have had from the catalogue at large
 _ENOUGH = 0.5  # share of an interest that one phrase should be true of; below it a second is added
 
 
@@ -72,9 +68,9 @@ class Labeller:
     ) -> None:
         self._titles = titles
         self._item_ids = item_ids
-        self._shouting = _is_shouting(titles)
+        self._shouting = is_shouting(titles)
         words, pairs, spellings = _read_titles(titles)
-        about = _aboutness(words, len(spellings))
+        about = aboutness(words, len(spellings))
         groups = [
             (words, spellings, about),
             (
@@ -275,14 +271,14 @@ def _read_titles(titles: Sequence[str | None]) -> tuple[list[list[int]], _Pairs,
     seen: Counter[str] = Counter()
     words_of, pairs = [], _Pairs()
     for title in titles:
-        tokens = _TOKEN.findall(title)[:_TITLE_WORDS] if title else []
+        tokens = TOKEN.findall(title)[:_TITLE_WORDS] if title else []
         seen.update(tokens)
         words, own_pairs, before = [], [], -1
         for token in tokens:
             word = word_of.get(token)
             if word is None:
-                ends = token.lower() in _FUNCTION_WORDS or not _WORD.fullmatch(token)
-                word = word_of[token] = -1 if ends else stems.setdefault(_stem(token), len(stems))
+                ends = token.lower() in FUNCTION_WORDS or not WORD.fullmatch(token)
+                word = word_of[token] = -1 if ends else stems.setdefault(stem(token), len(stems))
             if word >= 0:
                 words.append(word)
                 if before >= 0 and before != word:
@@ -296,59 +292,3 @@ def _read_titles(titles: Sequence[str | None]) -> tuple[list[list[int]], _Pairs,
         if word >= 0 and not spellings[word]:
             spellings[word] = token
     return words_of, pairs, spellings
-
-
-def _stem(token: str) -> str:
-    """One form for singular and plural, good enough to count them together."""
-    word = token.casefold().replace("’", "'").removesuffix("'s")
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
-    if len(word) > 4 and word.endswith(("xes", "ches", "shes", "sses")):
-        return word[:-2]
-    if len(word) > 3 and word.endswith("s") and word[-2] not in "sui":
-        return word[:-1]
-    return word
-
-
-def _is_shouting(titles: Sequence[str | None]) -> bool:
-    """Whether the catalogue is written in capitals."""
-    sample = "".join(title for title in titles[:2000] if title)
-    upper, lower = sum(map(str.isupper, sample)), sum(map(str.islower, sample))
-    return upper > lower
-
-
-def _aboutness(words_of: list[list[int]], vocabulary: int) -> Float64Vector:
-    """How particular the company of each word is, against words as frequent; 1 is usual, 0.1 to 3.
-
-    ``Σ p log(p / b)`` with p the words beside it in titles, drawn towards those of the catalogue
-    (b) by a prior.
-    """
-    from scipy.sparse import csr_array
-
-    counts = np.fromiter(map(len, words_of), np.int64, len(words_of))
-    flat = np.fromiter(chain.from_iterable(words_of), np.int64, int(counts.sum()))
-    if not len(flat):
-        return np.ones(vocabulary)
-    starts = np.concatenate(([0], np.cumsum(counts)))
-    x = csr_array((np.ones(len(flat), np.float32), flat, starts), shape=(len(words_of), vocabulary))
-    beside = (x.T @ x).tocoo()
-    row, col = beside.coords
-    off = row != col
-    row, col, times = row[off], col[off], beside.data[off].astype(np.float64)
-    total = np.bincount(row, times, vocabulary)
-    background = total / max(total.sum(), 1.0)
-    share = (times + _PRIOR * background[col]) / (total[row] + _PRIOR)
-    particular = np.bincount(row, share * np.log(share / background[col]), vocabulary).astype(float)
-    unseen = 1.0 - np.bincount(row, background[col], vocabulary)
-    kept = _PRIOR / (total + _PRIOR)  # of the background, where nothing was seen
-    particular += unseen * kept * np.log(kept)
-    about = np.ones(vocabulary)
-    # Frequent words keep more varied company, so each is judged among words of its own frequency.
-    company = np.flatnonzero(total > 0)
-    order = company[np.argsort(-total[company], kind="stable")]
-    alike = min(_ALIKE, len(order))
-    if alike:
-        windows = np.lib.stride_tricks.sliding_window_view(particular[order], alike)
-        centre = (np.arange(len(order)) - alike // 2).clip(0, len(order) - alike)
-        about[order] = particular[order] / np.maximum(np.median(windows, axis=1)[centre], 1e-9)
-    return about.clip(0.1, 3.0)
