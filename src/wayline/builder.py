@@ -24,13 +24,16 @@ from wayline.interests.everybody import find_everybodys_interests
 from wayline.interests.labels import Labeller
 from wayline.interests.live import Counted, LiveInterests
 from wayline.interests.table import InterestTable
+from wayline.journeys.building import JOURNEYS, MadeJourneys, make_journeys, make_keywords
+from wayline.journeys.people import LogRows
+from wayline.journeys.table import JourneyTable
 from wayline.ranking.learned import carry
 from wayline.retrieval.fit import Touches, Wants, count_tables, fit_recipe
 from wayline.retrieval.next_item.inference import FOLDER as NEXT_ITEM
 from wayline.retrieval.recipe import Recipe, plain_recipe
 from wayline.retrieval.sources.fresh import NOT_BORN
 from wayline.rewards.reward import mean_rate
-from wayline.schema import BoolVector, FloatMatrix, FloatVector, IntVector
+from wayline.schema import CONTROL_PREFIXES, BoolVector, FloatMatrix, FloatVector, IntVector
 from wayline.sequences.history import UserSequence, Worths, ranks
 from wayline.storage.generations import Generations
 from wayline.storage.store import Store
@@ -175,8 +178,16 @@ def build_generation(
         recipe = _fit(wants, texts, config, cache, share)
     with watch.step("find interests") as share:
         interests = _interests(store, log, found, config, generations, share)
+    journeys = None
+    if config.journeys.mode == "on":
+        with watch.step("find journeys") as share:
+            journeys = find_all_journeys(
+                store, log, texts, found.vectors, found.usable, config, generations, cache, share
+            )
     with watch.step("publish"), generations.begin() as writer:
         folder = writer.path
+        if journeys is not None:
+            journeys.save(folder)
         index.save(folder / "index.usearch")
         np.save(folder / "vectors.npy", found.vectors)
         np.save(folder / "vectors.int8.npy", quantise(found.vectors))
@@ -199,9 +210,48 @@ def build_generation(
         known = until_ts_ms is None
         manifest["mean_reward"] = mean_rate(store.totals(), worths) if known else 0.0
         manifest["metrics"] |= _carry_learned(generations, folder, found)
+        if journeys is not None:
+            manifest["metrics"]["journeys"] = journeys.report
         id_ = writer.publish(manifest)
     generations.prune(KEPT_GENERATIONS)
     return id_
+
+
+def log_rows(store: Store, log: LogColumns) -> LogRows:
+    """Give the log as journeys read it, with what people searched for."""
+    ours = [
+        key for key, name in enumerate(store.action_names(), 1) if name.startswith(CONTROL_PREFIXES)
+    ]
+    words = store.action_words()
+    if ours and words.height:  # controls carry texts of their own
+        theirs = log.positions[np.isin(log.action_key, ours)]
+        words = words.filter(~pl.col("position").is_in(theirs.tolist()))
+    return LogRows(log.user_idx, log.item_idx, log.ts_ms, log.worth, log.positions, words)
+
+
+def find_all_journeys(
+    store: Store,
+    log: LogColumns,
+    texts: pl.DataFrame,
+    vectors: FloatMatrix,
+    usable: BoolVector,
+    config: Config,
+    generations: Generations,
+    cache: Path,
+    share: Callable[[float], None],
+) -> MadeJourneys:
+    """Find everybody's journeys; ids and names continue those of the generation in use."""
+    current = generations.current()
+    before = JourneyTable.read(
+        generations.open(current)[0] / JOURNEYS if current else cache / JOURNEYS
+    )
+    rows = log_rows(store, log)
+    keywords = make_keywords(texts, vectors, usable, rows, config.embeddings, cache)
+    stamp = f"{current} {log.position} {log.until} {config.journeys} {config.actions} {config.embeddings}"
+    return make_journeys(
+        keywords, texts, rows, config.journeys, now_ts_ms=log.until, user_ids=store.user_ids, before=before,
+        answers=None, unfinished=cache / "journeys", stamp=stamp, progress=lambda _what, done: share(done),
+    )  # fmt: skip
 
 
 def _carry_learned(generations: Generations, folder: Path, found: Embeddings) -> dict[str, Any]:

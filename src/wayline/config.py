@@ -61,6 +61,24 @@ class SequencesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class JourneysConfig:
+    """What makes a journey, and when one ends."""
+
+    mode: str = "on"
+    cut: float = 0.8
+    half_life_days: float = 90.0
+    min_actions: int = 3
+    min_items: int = 2
+    limit: int = 10
+    patience_days: float = 21.0
+    rhythm: float = 3.0
+    longest_days: float = 180.0
+    evergreen_months: int = 4
+    evergreen_gap_days: float = 45.0
+    evergreen_span_days: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
 class RewardsConfig:
     """Query Reward's knobs: how feedback decides which interest is tried next."""
 
@@ -151,6 +169,7 @@ class Config:
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     sequences: SequencesConfig = field(default_factory=SequencesConfig)
     interests: InterestsConfig = field(default_factory=InterestsConfig)
+    journeys: JourneysConfig = field(default_factory=JourneysConfig)
     rewards: RewardsConfig = field(default_factory=RewardsConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
@@ -162,6 +181,7 @@ class Config:
 CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("time", "clock"): ("wall", "log"),
     ("embeddings", "kind"): ("text", "graph", "hybrid", "given"),
+    ("journeys", "mode"): ("on", "off"),
     ("rewards", "sampling"): ("reward", "thompson", "importance", "count"),
     ("recipe", "mode"): ("fit", "plain"),
     ("ranking", "mode"): ("auto", "off"),
@@ -183,6 +203,9 @@ POSITIVE = {
     ("interests", "max_actions"), ("sequences", "lifelong"), ("sequences", "lifelong_days"),
     ("sequences", "realtime"), ("rewards", "prior"), ("rewards", "half_life_days"),
     ("rewards", "half_life_impressions"), ("rewards", "window_hours"), ("rewards", "requests"),
+    ("journeys", "cut"), ("journeys", "half_life_days"), ("journeys", "min_actions"), ("journeys", "min_items"),
+    ("journeys", "limit"), ("journeys", "patience_days"), ("journeys", "rhythm"), ("journeys", "longest_days"),
+    ("journeys", "evergreen_months"), ("journeys", "evergreen_gap_days"), ("journeys", "evergreen_span_days"),
     ("retrieval", "per_source"), ("feed", "limit"),
     ("ranking", "windows"), ("ranking", "max_requests"), ("ranking", "negatives"), ("ranking", "tokens"),
     ("ranking", "item_dim"), ("ranking", "epochs"), ("ranking", "learning_rate"), ("ranking", "window_hours"),

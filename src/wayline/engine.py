@@ -46,7 +46,7 @@ from wayline.feed.reasons import explain
 from wayline.feed.traces import TraceWriter
 from wayline.intake import Chunk, ColumnMap, read_actions, read_items, validate_actions
 from wayline.interests.control_log import ControlLog
-from wayline.interests.controls import control_rows
+from wayline.interests.controls import INTEREST, control_rows
 from wayline.retrieval.recipe import plain_recipe
 from wayline.schema import (
     NOT_INTERESTED,
@@ -419,7 +419,7 @@ class Engine:
                 field="interest",
             )
         rows = control_rows(
-            user_id, interest_id, found.medoid, self.now(),
+            INTEREST, user_id, interest_id, found.medoid, self.now(),
             label=label, muted=muted, boost=boost, reset=reset,
         )  # fmt: skip
         self.add_actions(rows)

@@ -18,8 +18,8 @@ FloatVector = npt.NDArray[np.float32]
 FloatMatrix = npt.NDArray[np.float32]
 BoolVector = npt.NDArray[np.bool_]
 
-CONTROL_PREFIX = "interest."
-"""Actions of these names are a person's controls of an interest: worth nothing by themselves."""
+CONTROL_PREFIXES = ("interest.", "journey.", "notification.", "notifications.")
+"""Actions whose names begin so steer wayline or answer it: they are worth nothing and are no searches."""
 NOT_INTERESTED = "not_interested"
 """The action "not interested in this item": as bad as the best action is good, unless ``[actions]`` says otherwise."""
 
@@ -89,10 +89,10 @@ class Transition:
 class Journey:
     """One journey of a person (User Journeys 2025): what they are on, in words that one can say to them.
 
-    ``stage`` is "ongoing" or "ended"; an ``evergreen`` one was kept up over months and never ends. ``confidence``, 0 to
-    1, is how sure it is that the person is on it; ``score`` is what the ranker thinks telling them of it is worth, after
-    similar ones above it were counted against it. ``queries`` are the person's own searches that belong to it,
-    ``related`` the names of journeys that others on this one are on as well.
+    ``stage`` is "ongoing" or "ended"; an ``evergreen`` one has been kept up over months. ``confidence``, 0 to 1, is how
+    sure it is that the person is on it; ``score`` the chance that they engage with it next, after similar ones above it
+    were counted against it. ``queries`` are the person's own searches and boards that belong to it, ``related`` the
+    names of journeys that others on this one are on as well.
     """
 
     id: str

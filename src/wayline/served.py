@@ -338,6 +338,6 @@ class ServedGeneration:
             interests.medoid_item_idx.tolist(),
         )
         controls = self._controls.of(user_key, at_ts_ms)
-        standing = settle(found.ids, interests, controls)
+        standing = settle(found.ids, [interests.members(q) for q in every], controls)
         named = [own or label for own, label in zip(standing.name, labels, strict=True)]
         return Profile(interests, found.ids, named, standing, found.ts_ms)

@@ -5,22 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from wayline.interests.controls import BOOST, MUTE, RENAME, RESET, UNMUTE, Control, boost_of, settle
-from wayline.interests.interests import InterestSet
 
-TWO = InterestSet(
-    medoid_item_idx=np.array([1, 5]),
-    importance=np.array([2.0, 1.0]),
-    share=np.array([2 / 3, 1 / 3]),
-    last_ts_ms=np.array([10, 10]),
-    member_item_idx=np.array([1, 2, 5, 6]),
-    member_importance=np.array([1.0, 1.0, 0.5, 0.5]),
-    member_offsets=np.array([0, 2, 4]),
-)
+TWO = [np.array([1, 2]), np.array([5, 6])]
 IDS = ["mugs", "lamps"]
 
 
-def said(action: str, interest: str, text: str = "", item: int = 1, ts_ms: int = 20) -> Control:
-    return Control(action, interest, item, ts_ms, text)
+def said(verb: str, interest: str, text: str = "", item: int = 1, ts_ms: int = 20) -> Control:
+    return Control(verb, interest, item, ts_ms, text)
 
 
 def test_without_a_word_everything_is_as_it_is() -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wayline.interests.controls import CONTROLS, Control
+from wayline.interests.controls import CONTROLS, INTEREST, Control
 from wayline.storage.store import Store
 
 
@@ -58,14 +58,18 @@ class ControlLog:
                     self._rows.setdefault(int(part.user_key[at]), []).append(row)
                 self._position = int(part.position[-1])
 
-    def of(self, user_key: int, at_ts_ms: int) -> list[Control]:
-        """Give one person's controls up to a moment, oldest first."""
+    def of(self, user_key: int, at_ts_ms: int, subject: str = INTEREST) -> list[Control]:
+        """Give one person's controls of interests, or of journeys, up to a moment, oldest first."""
         with self._lock:
-            rows = sorted(r for r in self._rows.get(user_key, ()) if r.ts_ms <= at_ts_ms)
+            rows = sorted(
+                r
+                for r in self._rows.get(user_key, ())
+                if r.ts_ms <= at_ts_ms and r.action.startswith(subject + ".")
+            )
         if not rows:
             return []
         details = self._store.action_details(np.array([r.position for r in rows], np.int64))
         return [
-            Control(row.action, board or "", row.item_idx, row.ts_ms, query or "")
+            Control(row.action.partition(".")[2], board or "", row.item_idx, row.ts_ms, query or "")
             for row, (query, board) in zip(rows, details, strict=True)
         ]

@@ -1,9 +1,9 @@
-"""The person's own controls: rename, mute, boost or reset an interest.
+"""The person's own controls: rename, mute, boost or reset an interest or a journey.
 
 They are actions in the log, so they outlive every build, can be exported and forgotten, and hold as of any moment.
 
-A control names the interest's id and its medoid item. It holds for the interest of that id; where none has it any more
-(a workspace rebuilt from its log alone), for the interest that the medoid is now a member of.
+A control names the interest's id and its medoid item (a journey's id and its first item). It holds for the interest of
+that id; where none has it any more (a workspace rebuilt from its log alone), for the one that the item is now in.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ import numpy as np
 
 from wayline.errors import InputError, shorten
 from wayline.interests.importance import Float64Vector
-from wayline.interests.interests import InterestSet
-from wayline.schema import CONTROL_PREFIX, BoolVector, IntVector
+from wayline.schema import BoolVector, IntVector
 
-RENAME, MUTE, UNMUTE, BOOST, RESET = (
-    CONTROL_PREFIX + verb for verb in ("rename", "mute", "unmute", "boost", "reset")
-)
-CONTROLS = (RENAME, MUTE, UNMUTE, BOOST, RESET)
+INTEREST, JOURNEY = "interest", "journey"
+VERBS = RENAME, MUTE, UNMUTE, BOOST, RESET = ("rename", "mute", "unmute", "boost", "reset")
+CONTROLS = tuple(f"{subject}.{verb}" for subject in (INTEREST, JOURNEY) for verb in VERBS)
 LEAST_BOOST, MOST_BOOST = 0.1, 10.0
 MOST_LABEL = 100  # characters
 
@@ -33,18 +31,19 @@ class Control:
 
     Attributes
     ----------
-    action : str
-        One of ``CONTROLS``.
-    interest_id : str
+    verb : str
+        One of ``VERBS``.
+    subject_id : str
+        Of the interest or journey.
     item_idx : int
-        The interest's medoid when the control was used.
+        The item that spoke for it when the control was used.
     ts_ms : int
     text : str
         The new name (empty: the automatic one again), or the boost as a number.
     """
 
-    action: str
-    interest_id: str
+    verb: str
+    subject_id: str
     item_idx: int
     ts_ms: int
     text: str = ""
@@ -52,7 +51,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a person's controls say about each of their interests, shape [Q] each.
+    """What a person's controls say about each of their interests or journeys, shape [Q] each.
 
     Attributes
     ----------
@@ -71,31 +70,32 @@ class Standing:
     reset_ts_ms: IntVector
 
 
-def settle(ids: list[str], interests: InterestSet, controls: Sequence[Control]) -> Standing:
-    """Apply controls in order to the interests as they are now.
+def settle(ids: list[str], members: Sequence[IntVector], controls: Sequence[Control]) -> Standing:
+    """Apply controls in order to the interests or journeys as they are now.
 
     Parameters
     ----------
     ids : list of str, shape [Q]
-    interests : InterestSet
+    members : sequence of int64 arrays, Q
+        Item positions of each.
     controls : sequence of Control
         Oldest first; the later word counts. A reset takes name, mute and boost back.
     """
-    size = len(interests)
+    size = len(ids)
     standing = Standing(
         [""] * size, np.zeros(size, np.bool_), np.ones(size), np.zeros(size, np.int64)
     )
     for control in controls:
-        q = _interest_of(control, ids, interests)
+        q = _subject_of(control, ids, members)
         if q is None:
             continue
-        if control.action == RENAME:
+        if control.verb == RENAME:
             standing.name[q] = control.text
-        elif control.action in (MUTE, UNMUTE):
-            standing.muted[q] = control.action == MUTE
-        elif control.action == BOOST:
+        elif control.verb in (MUTE, UNMUTE):
+            standing.muted[q] = control.verb == MUTE
+        elif control.verb == BOOST:
             standing.boost[q] = boost_of(control.text)
-        elif control.action == RESET:
+        elif control.verb == RESET:
             standing.name[q], standing.muted[q], standing.boost[q] = "", False, 1.0
             standing.reset_ts_ms[q] = control.ts_ms
     return standing
@@ -110,19 +110,17 @@ def boost_of(text: str) -> float:
     return min(max(value, LEAST_BOOST), MOST_BOOST) if np.isfinite(value) else 1.0
 
 
-def _interest_of(control: Control, ids: list[str], interests: InterestSet) -> int | None:
-    if control.interest_id in ids:
-        return ids.index(control.interest_id)
-    at = np.flatnonzero(interests.member_item_idx == control.item_idx)
-    if not len(at):
-        return None
-    return int(np.searchsorted(interests.member_offsets, at[0], side="right")) - 1
+def _subject_of(control: Control, ids: list[str], members: Sequence[IntVector]) -> int | None:
+    if control.subject_id in ids:
+        return ids.index(control.subject_id)
+    return next((q for q, own in enumerate(members) if (own == control.item_idx).any()), None)
 
 
 def control_rows(
+    subject: str,
     user_id: str,
-    interest_id: str,
-    medoid_id: str,
+    subject_id: str,
+    item_id: str,
     ts_ms: int,
     *,
     label: str | None,
@@ -130,7 +128,7 @@ def control_rows(
     boost: float | None,
     reset: bool,
 ) -> list[dict[str, object]]:
-    """Write what a person says about an interest as actions for the log.
+    """Write what a person says about an interest or journey (``subject``) as actions for the log.
 
     Raises
     ------
@@ -153,14 +151,14 @@ def control_rows(
     return [
         {
             "user_id": user_id,
-            "item_id": medoid_id,
-            "action": action,
+            "item_id": item_id,
+            "action": f"{subject}.{verb}",
             "ts": ts_ms,
-            "board": interest_id,
+            "board": subject_id,
             "query": text or None,
             "action_id": secrets.token_hex(16),  # the same word twice at one time is two words
         }
-        for action, text in said
+        for verb, text in said
     ]
 
 

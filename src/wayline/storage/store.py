@@ -204,6 +204,12 @@ class Store(Protocol):
         """``query`` and ``board`` of the actions at some positions; None where one has none."""
         ...
 
+    def action_words(self, positions: IntVector | None = None) -> pl.DataFrame:
+        """``position, query, board`` of the actions that have any of the two, at some positions or in the whole log;
+        ascending, no row for an action without.
+        """
+        ...
+
     def action_surfaces(self, positions: IntVector) -> IntVector:
         """The surface_key of the actions at some positions, shape [len(positions)]; 0 where one has
         none or there is no such action.

@@ -7,6 +7,7 @@ import math
 import sqlite3
 
 import numpy as np
+import polars as pl
 
 from wayline.schema import ActionColumns, ActionRecord, IntVector
 from wayline.storage.sqlite import packed
@@ -25,6 +26,13 @@ NO_DETAILS = (None, None, None, None)
 SURFACES_AT = (
     "SELECT key, surface_key FROM json_each(?) CROSS JOIN action_details ON position = value "
     "WHERE surface_key > 0"
+)
+WORDS = (  # by the index of those alone
+    "SELECT position, query, board FROM action_details WHERE (query IS NOT NULL OR board IS NOT NULL)"
+)
+WORDS_AT = (
+    "SELECT position, query, board FROM json_each(?) CROSS JOIN action_details ON position = value "
+    "WHERE query IS NOT NULL OR board IS NOT NULL ORDER BY position"
 )
 DETAILS = "SELECT surface_key, request_id, query, board FROM action_details WHERE position = ?"
 
@@ -84,6 +92,19 @@ def action_details(
         connection.execute(find, (position,)).fetchone() or (None, None)
         for position in np.asarray(positions, np.int64).tolist()
     ]
+
+
+def action_words(connection: sqlite3.Connection, positions: IntVector | None) -> pl.DataFrame:
+    """See ``Store.action_words``."""
+    schema = {"position": pl.Int64, "query": pl.String, "board": pl.String}
+    if connection.execute(f"{WORDS} LIMIT 1").fetchone() is None:
+        return pl.DataFrame(schema=schema)
+    if positions is None:
+        rows = connection.execute(f"{WORDS} ORDER BY position").fetchall()
+    else:
+        asked = json.dumps(np.unique(np.asarray(positions, np.int64)).tolist())
+        rows = connection.execute(WORDS_AT, (asked,)).fetchall()
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def action_surfaces(connection: sqlite3.Connection, positions: IntVector) -> IntVector:

@@ -152,6 +152,11 @@ ALTER TABLE requests ADD COLUMN ranked BLOB;
 ALTER TABLE requests ADD COLUMN tokens BLOB;
 """
 
+VERSION_5 = """
+-- Searches and boards are few among the actions that came through a feed.
+CREATE INDEX action_details_words ON action_details (position) WHERE query IS NOT NULL OR board IS NOT NULL;
+"""
+
 
 def _run(connection: sqlite3.Connection, script: str) -> None:
     """Run statements one by one: ``executescript`` would commit the caller's transaction."""
@@ -185,13 +190,24 @@ def _rank(connection: sqlite3.Connection) -> None:
     _run(connection, VERSION_4)
 
 
+def _find_words(connection: sqlite3.Connection) -> None:
+    """Version 5: searches and boards are found without reading every detail."""
+    _run(connection, VERSION_5)
+
+
 def _item_keys_of(impressions: bytes) -> bytes:
     """Take the first four of each twelve bytes; what is damaged is for ``check`` to say."""
     whole = len(impressions) - len(impressions) % 12
     return np.frombuffer(impressions[:whole], "<u4")[::3].tobytes()
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _attribute, _pack, _rank)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _create,
+    _attribute,
+    _pack,
+    _rank,
+    _find_words,
+)
 """``MIGRATIONS[v]`` takes a file of version ``v`` to ``v + 1``; runs inside the caller's
 transaction.
 """

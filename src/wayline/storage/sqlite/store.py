@@ -119,6 +119,10 @@ class SqliteStore:
         with self._connections.reading() as connection:
             return history.action_details(connection, positions)
 
+    def action_words(self, positions: IntVector | None = None) -> pl.DataFrame:
+        with self._connections.reading() as connection:
+            return history.action_words(connection, positions)
+
     def action_surfaces(self, positions: IntVector) -> IntVector:
         with self._connections.reading() as connection:
             return history.action_surfaces(connection, positions)

@@ -1,0 +1,180 @@
+"""The journeys of a generation: made by a build, or anew on the generation in use; read when it is served."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from wayline.config import EmbeddingsConfig, JourneysConfig
+from wayline.embeddings.text import text_vectors
+from wayline.journeys.everybody import Task, find_everybodys_journeys
+from wayline.journeys.finder import FinderRules
+from wayline.journeys.keywords import Keywords, find_keywords
+from wayline.journeys.learning import Answers, learn_ranker
+from wayline.journeys.people import LogRows
+from wayline.journeys.ranking import JourneyRanker
+from wayline.journeys.related import related_journeys
+from wayline.journeys.stages import StageRules
+from wayline.journeys.table import JourneyTable
+from wayline.schema import BoolVector, FloatMatrix, IntVector
+
+JOURNEYS = "journeys.parquet"
+FOLDER = "keywords"
+SETTINGS = "journeys.json"
+ENCODER_DIM = 384
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeJourneys:
+    """What a build writes: keywords, everybody's journeys, their ranker and what is related, and how it went."""
+
+    keywords: Keywords
+    frame: pl.DataFrame
+    ranker: JourneyRanker
+    related: Mapping[str, list[str]]
+    report: dict[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write it into a generation."""
+        self.keywords.save(folder / FOLDER)
+        self.frame.write_parquet(folder / JOURNEYS)
+        said = {"ranker": self.ranker.to_dict(), "related": self.related, "report": self.report}
+        (folder / SETTINGS).write_text(
+            json.dumps(said, ensure_ascii=False, indent=1) + "\n", "utf-8"
+        )
+
+
+def rules_of(config: JourneysConfig) -> FinderRules:
+    """Give the rules that the settings say."""
+    return FinderRules(
+        cut=config.cut, half_life_days=config.half_life_days, min_actions=config.min_actions,
+        min_items=config.min_items,
+        stages=StageRules(
+            config.patience_days, config.rhythm, config.evergreen_months, config.evergreen_gap_days,
+            config.evergreen_span_days, config.longest_days,
+        ),
+    )  # fmt: skip
+
+
+def make_keywords(
+    texts: pl.DataFrame,
+    vectors: FloatMatrix,
+    usable: BoolVector,
+    log: LogRows,
+    embeddings: EmbeddingsConfig,
+    cache: Path,
+) -> Keywords:
+    """Find the keywords of a catalogue; their text vectors are kept in ``cache`` for the next build."""
+
+    def encode(words: list[str]) -> FloatMatrix:
+        return text_vectors(
+            words,
+            dim=ENCODER_DIM,
+            model_folder=embeddings.text_model,
+            cache_path=cache / "keyword_vectors.npz",
+        ).vectors
+
+    return find_keywords(texts, vectors, usable, encode, said=log.said())
+
+
+def make_journeys(
+    keywords: Keywords,
+    texts: pl.DataFrame,
+    log: LogRows,
+    config: JourneysConfig,
+    *,
+    now_ts_ms: int,
+    user_ids: Callable[[IntVector], list[str]],
+    before: JourneyTable,
+    answers: Answers | None,
+    unfinished: Path,
+    stamp: str,
+    progress: Progress,
+    only: IntVector | None = None,
+    ranker: JourneyRanker | None = None,
+    workers: int = 0,
+) -> MadeJourneys:
+    """Find and rank the journeys of everybody, or of some while the others keep what they have.
+
+    Parameters
+    ----------
+    texts : DataFrame
+        ``title`` and ``item_id``, a row an item.
+    before : JourneyTable
+        Of the generation in use: ids and names continue it.
+    answers : Answers, optional
+        What came of notifications.
+    unfinished, stamp
+        See :func:`find_everybodys_journeys`.
+    only : int64 array, optional
+        Keys of the people to find journeys of.
+    ranker : JourneyRanker, optional
+        Use this one; learned from the log if not given.
+    """
+    began = time.perf_counter()
+    task = Task(
+        keywords, rules_of(config), ranker or JourneyRanker(), texts["title"].to_list(), texts["item_id"].to_list(),
+        now_ts_ms,
+    )  # fmt: skip
+    people = log.people(user_ids=user_ids, before=before.of, only=only)
+    if ranker is None:
+        ranker = learn_ranker(log, people, task, answers)
+        task = Task(keywords, task.rules, ranker, task.titles, task.item_ids, now_ts_ms)
+    learned_s = time.perf_counter() - began
+    began = time.perf_counter()
+    frame = find_everybodys_journeys(
+        people, task, unfinished=unfinished, stamp=stamp, workers=workers,
+        progress=lambda done, total: progress(_said(done, total, time.perf_counter() - began), done / max(total, 1)),
+    )  # fmt: skip
+    spent_s = time.perf_counter() - began
+    found = frame.height
+    if only is not None:
+        kept = before.frame.filter(~pl.col("user_key").is_in(only.tolist()))
+        frame = pl.concat([kept, frame]).sort("user_key", maintain_order=True)
+    report = {
+        "people": len(people),
+        "people_with_journeys": int(frame["user_key"].n_unique()),
+        "journeys": frame.height,
+        "found_now": found,
+        "keywords": len(keywords),
+        "people_per_s": round(len(people) / max(spent_s, 1e-9), 1),
+        "seconds_learning": round(learned_s, 2),
+        "seconds": round(spent_s, 2),
+        "ranker": dict(ranker.report),
+        "notes": list(keywords.notes),
+    }
+    return MadeJourneys(keywords, frame, ranker, related_journeys(frame), report)
+
+
+def _said(done: int, total: int, seconds: float) -> str:
+    speed = f", {done / seconds:.0f} people/s" if done and seconds > 0.5 else ""
+    return f"find journeys ({done:,} of {total:,} people{speed})"
+
+
+@dataclass(frozen=True, slots=True)
+class ServedJourneys:
+    """What a served generation reads of its journeys."""
+
+    keywords: Keywords
+    table: JourneyTable
+    ranker: JourneyRanker
+    related: Mapping[str, list[str]]
+
+    @classmethod
+    def open(cls, folder: Path) -> ServedJourneys | None:
+        """Read what a build wrote; None where it wrote none."""
+        if not (folder / JOURNEYS).exists() or not (folder / FOLDER).is_dir():
+            return None
+        said = json.loads((folder / SETTINGS).read_text("utf-8"))
+        return cls(
+            Keywords.load(folder / FOLDER), JourneyTable.read(folder / JOURNEYS),
+            JourneyRanker.from_dict(said["ranker"]), said["related"],
+        )  # fmt: skip

@@ -1,0 +1,86 @@
+"""Clusters of what one person did: average linkage on the cosine of where things stand (User Journeys 2025, stage 3).
+
+Average linkage with a cut near the distance of things that have nothing to do with each other finds the planted
+journeys better than Ward, complete linkage or clusters of keywords alone (docs/experiments.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wayline.schema import FloatMatrix, IntVector
+
+NONE = -1
+STICKY = 0.8  # of the distance of two things that were on one journey before; chosen, not published
+MOST = 800  # things clustered pair by pair; what weighs less joins the nearest cluster
+
+
+def cluster(
+    places: FloatMatrix,
+    weight: npt.NDArray[np.floating[Any]],
+    cut: float,
+    *,
+    before: IntVector | None = None,
+    most: int = MOST,
+) -> IntVector:
+    """Group things that stand together.
+
+    Parameters
+    ----------
+    places : float32 array, shape [M, P]
+        Unit vectors; a zero row belongs nowhere.
+    weight : float array, shape [M]
+        The heaviest ``most`` are clustered, the rest join.
+    cut : float
+        Mean cosine distance up to which groups are one.
+    before : int64 array, shape [M], optional
+        The group each thing was in when last asked, ``NONE`` for a new one. Those of one group are drawn together, so
+        that a few new things do not make a new picture; asked again with nothing new, the groups are the same: they
+        come first among what merges, and no distance between groups changes.
+
+    Returns
+    -------
+    int64 array, shape [M]
+        Group of each, numbered by its first thing; ``NONE`` for what belongs nowhere.
+    """
+    labels = np.full(len(places), NONE, np.int64)
+    placed = np.flatnonzero(np.einsum("mp,mp->m", places, places) > 0.5)
+    if not len(placed):
+        return labels
+    order = placed[np.lexsort((placed, -np.asarray(weight, np.float64)[placed]))]
+    chosen = np.sort(order[:most])
+    labels[chosen] = _linked(places[chosen], cut, None if before is None else before[chosen])
+    rest = order[most:]
+    if len(rest):
+        labels[rest] = _joined(places, labels, chosen, rest, cut)
+    return labels
+
+
+def _linked(x: FloatMatrix, cut: float, before: IntVector | None) -> IntVector:
+    if len(x) == 1:
+        return np.zeros(1, np.int64)
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    row, col = np.triu_indices(len(x), 1)
+    distance = np.maximum(1.0 - (x @ x.T).astype(np.float64)[row, col], 0.0)
+    if before is not None:
+        distance[(before[row] == before[col]) & (before[row] != NONE)] *= STICKY
+    found = fcluster(linkage(distance, "average"), cut, "distance")
+    _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[inverse], np.int64)
+
+
+def _joined(
+    places: FloatMatrix, labels: IntVector, chosen: IntVector, rest: IntVector, cut: float
+) -> IntVector:
+    """Give what was not clustered the group whose members it is nearest to on average, if near enough."""
+    groups = int(labels[chosen].max()) + 1
+    means = np.zeros((groups, places.shape[1]))
+    np.add.at(means, labels[chosen], places[chosen])
+    means /= np.bincount(labels[chosen], minlength=groups)[:, None]
+    near = places[rest] @ means.T
+    best = near.argmax(axis=1)
+    return np.where(near[np.arange(len(rest)), best] >= 1.0 - cut, best, NONE)

@@ -1,0 +1,118 @@
+"""The journeys of anybody at any moment: a pure function of the build and of the person's own actions up to then."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wayline.interests.controls import Control, Standing, settle
+from wayline.journeys.everybody import PersonLog, Task
+from wayline.journeys.evidence import Words
+from wayline.journeys.finder import Before, FoundJourney, find_journeys
+from wayline.journeys.ranking import diversify, features_of
+from wayline.journeys.table import JourneyTable
+
+KEPT = 1024  # people whose journeys stay in memory
+
+
+@dataclass(frozen=True, slots=True)
+class LiveJourney:
+    """A journey as of a moment, with what its ranker and the person say of it."""
+
+    found: FoundJourney
+    name: str
+    score: float
+    muted: bool
+    boost: float
+
+
+class LiveJourneys:
+    """Journeys by request.
+
+    Parameters
+    ----------
+    task : Task
+        Of the generation; its ``now_ts_ms`` is not used.
+    table : JourneyTable
+        What the build found: where ids and names come from.
+    until_ts_ms : int
+        Time of the build: for a moment before it, what it found gives names and ids and draws nothing together.
+    """
+
+    def __init__(self, task: Task, table: JourneyTable, until_ts_ms: int) -> None:
+        self._task, self._table, self._until_ts_ms = task, table, until_ts_ms
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[int, ...], list[FoundJourney]] = OrderedDict()
+
+    @property
+    def task(self) -> Task:
+        """What journeys are made with."""
+        return self._task
+
+    def before(self, user_key: int) -> list[Before]:
+        """Give what the build found of a person."""
+        return self._table.of(user_key)
+
+    def of(self, person: PersonLog, controls: list[Control], at_ts_ms: int) -> list[LiveJourney]:
+        """Give a person's journeys at a moment, the best first; muted ones last.
+
+        Parameters
+        ----------
+        person : PersonLog
+            Actions up to ``at_ts_ms``.
+        controls : list of Control
+            What they said of their journeys up to then.
+        """
+        found = self._find(person, at_ts_ms)
+        if not found:
+            return []
+        standing = settle([one.id for one in found], [one.item_idx for one in found], controls)
+        score = self._task.ranker.score(features_of(found, at_ts_ms)) * standing.boost
+        order, final = diversify(score, np.stack([one.centre for one in found]))
+        order = sorted(order, key=lambda q: bool(standing.muted[q]))
+        return [_live(found[q], float(final[q]), standing, q) for q in order]
+
+    def _find(self, person: PersonLog, at_ts_ms: int) -> list[FoundJourney]:
+        newest = max(
+            int(person.ts_ms[-1]) if len(person.ts_ms) else 0, max(person.words.ts_ms, default=0)
+        )
+        day = at_ts_ms // 3_600_000  # stages move by the hour at most
+        key = (person.user_key, len(person.item_idx), newest, len(person.words.text), day)
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None:
+                self._kept.move_to_end(key)
+                return kept
+        found = find_journeys(
+            self._task.keywords, person.user_id, person.item_idx, person.ts_ms, person.worth, person.words,
+            now_ts_ms=at_ts_ms, rules=self._task.rules, before=person.before, titles=self._task.calls,
+            sticky=at_ts_ms >= self._until_ts_ms,
+        )  # fmt: skip
+        with self._lock:
+            self._kept[key] = found
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+
+def _live(found: FoundJourney, score: float, standing: Standing, q: int) -> LiveJourney:
+    return LiveJourney(
+        found,
+        standing.name[q] or found.name,
+        score,
+        bool(standing.muted[q]),
+        float(standing.boost[q]),
+    )
+
+
+def unmuted(journeys: list[LiveJourney]) -> list[LiveJourney]:
+    """Give those that may be shown."""
+    return [one for one in journeys if not one.muted]
+
+
+def with_words(person: PersonLog, words: Words) -> PersonLog:
+    """Give a person with their searches and boards."""
+    return replace(person, words=words)
