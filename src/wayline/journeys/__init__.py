@@ -1,0 +1,1 @@
+"""What somebody is on, in words that one can say to them."""
