@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator, WithJsonSchema
 
 from wayline.errors import FileProblemError
 from wayline.evaluation.intervals import Interval, resampled_means
@@ -35,11 +36,23 @@ FORM = (
 )
 
 
+def _known(level: int) -> int:
+    if level not in LEVELS:
+        raise ValueError("expected 1 to 5")
+    return level
+
+
+# A Literal would take 4.0 and true for levels, and "minimum" is a word that not every endpoint knows.
+Level = Annotated[
+    int, AfterValidator(_known), WithJsonSchema({"type": "integer", "enum": list(LEVELS)})
+]
+
+
 class OneMark(AnswerModel):
     """A mark as the model gives it."""
 
     journey: str
-    level: Literal[1, 2, 3, 4, 5]
+    level: Level
     explanation: str
 
 
@@ -149,8 +162,8 @@ def load_rubric(workspace: Path | None = None) -> str:
         ) from None
     if not 0 < len(text) <= MAX_RUBRIC:
         raise FileProblemError(
-            f"{RUBRIC} of the workspace has {len(text):,} characters, expected 1 to {MAX_RUBRIC:,}: say there what each "
-            "level from 1 to 5 means, or remove it to use the packaged one."
+            f"{RUBRIC} of the workspace has {len(text):,} characters, expected 1 to {MAX_RUBRIC:,}: say there what "
+            "each level from 1 to 5 means, or remove it to use the packaged one."
         )
     return text
 

@@ -30,7 +30,7 @@ _LONG_NUMBER = re.compile(r"\d(?:[ .\-]?\d){5,}")
 _PUNCTUATION = frozenset(" '’-–&,.:+!")
 _QUOTES = "\"'“”„«»‘’` "
 _FUNCTION_WORDS = frozenset(
-    "all and best das der die für for from les mit new und une your with".split()  # noqa: SIM905 - plainer
+    "all and are best das der die für for from les mit new our the und une you your with".split()  # noqa: SIM905 - plainer
 )
 _EAST_ASIAN = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO"})
 _LETTERS_FOR_DIGITS = str.maketrans("013457@$!", "oieastasi")

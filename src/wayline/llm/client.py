@@ -75,6 +75,7 @@ class LlmClient:
     ) -> None:
         self.config = config
         self.notes: list[str] = []
+        self._noted: set[str] = set()
         self._endpoint = Endpoint(config, clock=clock)
         self._spending = Spending(config.max_requests, config.max_tokens)
         self._sleep = sleep
@@ -85,7 +86,8 @@ class LlmClient:
         self._stopped: Refused | None = None
         if self._endpoint.bare_key:
             self._note(
-                "llm.base_url is plain http to another host: llm.api_key goes there readably; use https."
+                "key",
+                "llm.base_url is plain http to another host: llm.api_key goes there readably; use https.",
             )
 
     def ask(
@@ -181,9 +183,10 @@ class LlmClient:
     def _out_of_budget(self) -> Refused:
         spent = self._spending
         self._note(
+            "budget",
             f"The budget of this run is used up ({spent.requests:,} of {spent.max_requests:,} requests, "
             f"{spent.tokens:,} of {spent.max_tokens:,} tokens): the rest goes without the model; run again, or raise "
-            "llm.max_requests or llm.max_tokens."
+            "llm.max_requests or llm.max_tokens.",
         )
         return Refused("budget")
 
@@ -196,16 +199,17 @@ class LlmClient:
 
     def _stop(self, detail: str) -> None:
         with self._lock:
-            first = self._stopped is None
             self._stopped = self._stopped or Refused("stopped", detail)
-        if first:
-            self._note(
-                f"The language model is left alone for the rest of this run ({detail}): check [llm]."
-            )
+        self._note(
+            "stopped",
+            f"The language model is left alone for the rest of this run ({detail}): check [llm].",
+        )
 
-    def _note(self, line: str) -> None:
+    def _note(self, about: str, line: str) -> None:
+        """Say something, unless something was said about it."""
         with self._lock:
-            if line not in self.notes:
+            if about not in self._noted:
+                self._noted.add(about)
                 self.notes.append(line)
 
     def _count(self, outcomes: Sequence[Outcome[A]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from wayline.cli.progress import counting
 
 if TYPE_CHECKING:
     from wayline.evaluation.agreement import Agreement
+    from wayline.evaluation.intervals import Interval
     from wayline.evaluation.judge import Judgement
 
 PROBLEMS_SHOWN = 5
@@ -78,10 +80,14 @@ def print_judgement(found: Judgement, agreed: Agreement | None, *, seed: int) ->
         say(f"Not judged: {people} ({reason}).")
     if agreed is not None:
         figures = [
-            ("same level", str(agreed.exact)),
-            ("at most one apart", str(agreed.within_one)),
-            ("quadratic kappa", str(agreed.kappa)),
-            ("Spearman", str(agreed.spearman)),
+            ("same level", _figure(agreed.exact)),
+            ("at most one apart", _figure(agreed.within_one)),
+            ("quadratic kappa", _figure(agreed.kappa)),
+            ("Spearman", _figure(agreed.spearman)),
         ]
-        pairs = f"{count(agreed.pairs, 'journey')} that both marked"
-        print_table(f"Agreement with people on {pairs}", ("figure", "value (95 %)"), figures)
+        print_table("Agreement with people", ("figure", "value (95 %)"), figures)
+        say(f"On {count(agreed.pairs, 'journey')} that both marked.")
+
+
+def _figure(interval: Interval) -> str:
+    return "cannot be told" if math.isnan(interval.value) else str(interval)
