@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -80,6 +82,18 @@ def data_of(request: dict[str, Any]) -> dict[str, Any]:
     return json.loads(request["messages"][1]["content"])
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of clients that hang up, and everything of its own mistakes."""
+
+    daemon_threads = True
+    mistakes: list[str]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            self.mistakes.append(repr(error))
+
+
 class OpenAiStub:
     """The server; ``script`` says what it answers, one entry a request, the last one for all further ones."""
 
@@ -91,8 +105,8 @@ class OpenAiStub:
         self._script: list[Sent | Behaviour] = [says("{}")]
         self._at_once = 0
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), self._handler())
+        self._server.mistakes = self.complaints
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
@@ -133,7 +147,7 @@ class OpenAiStub:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 with stub.under_way():
-                    found = complaints(self.path, dict(self.headers), body)
+                    found = complaints(self.path, self.headers, body)
                     stub.complaints += found
                     sent = fails(400, found[0]) if found else stub.answer(json.loads(body))
                 self._send(sent)
@@ -176,7 +190,7 @@ class OpenAiStub:
         return Handler
 
 
-def complaints(path: str, headers: dict[str, str], body: bytes) -> list[str]:
+def complaints(path: str, headers: Message, body: bytes) -> list[str]:
     """What a strict endpoint would find wrong with a request."""
     found = [] if path == "/v1/chat/completions" else [f"path {path}"]
     found += [] if headers.get("Content-Type") == "application/json" else ["Content-Type"]

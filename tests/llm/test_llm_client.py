@@ -192,7 +192,7 @@ def test_an_answer_that_drips_is_a_time_out_too(stub: OpenAiStub) -> None:
 def test_without_the_package_it_says_what_to_install(
     stub: OpenAiStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "httpx", None)
+    monkeypatch.setitem(sys.modules, "httpx2", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'wayline\[llm\]'"):
         LlmClient(config_of(stub))
 
@@ -248,6 +248,26 @@ def test_the_same_question_is_asked_once(stub: OpenAiStub) -> None:
         outcomes = client.ask([prompt(), prompt("tulip"), prompt()])
     assert all(isinstance(one, Answer) for one in outcomes)
     assert len(stub.asked) == 2
+
+
+def test_progress_is_told_for_what_has_to_be_asked(stub: OpenAiStub) -> None:
+    stub.script(says(RED))
+    told: list[tuple[int, int]] = []
+    with asking(stub) as client:
+        client.ask([*prompts(3), *prompts(2)], on_progress=lambda n, of: told.append((n, of)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_an_interrupted_run_asks_nothing_more(stub: OpenAiStub) -> None:
+    stub.script(says(RED), fails(500, Retry_After="60"))
+
+    def interrupt(_done: int, _of: int) -> None:
+        raise KeyboardInterrupt
+
+    own_waits = LlmClient(config_of(stub, concurrency=1))
+    with own_waits as client, pytest.raises(KeyboardInterrupt):
+        client.ask(prompts(20), on_progress=interrupt)
+    assert len(stub.asked) <= 3
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, WithJsonSchema
 from wayline.errors import FileProblemError
 from wayline.evaluation.intervals import Interval, resampled_means
 from wayline.llm import LlmClient, Prompt, Refused
+from wayline.llm.client import OnProgress
 from wayline.llm.prompts import AnswerModel
 from wayline.llm.texts import one_line, outgoing, outgoing_all
 
@@ -168,7 +169,13 @@ def load_rubric(workspace: Path | None = None) -> str:
     return text
 
 
-def judge(people: Mapping[str, Digest], client: LlmClient, *, rubric: str) -> Judgement:
+def judge(
+    people: Mapping[str, Digest],
+    client: LlmClient,
+    *,
+    rubric: str,
+    on_progress: OnProgress | None = None,
+) -> Judgement:
     """Mark every journey of some people, a request a person: nothing one person did can reach another's marks.
 
     An answer counts only whole: a mark for every journey that was asked about, each once, and no other. Answers are
@@ -181,12 +188,15 @@ def judge(people: Mapping[str, Digest], client: LlmClient, *, rubric: str) -> Ju
     client : LlmClient
     rubric : str
         See ``load_rubric``.
+    on_progress : callable, optional
+        See ``LlmClient.ask``.
     """
     asked = {user_id: digest for user_id, digest in people.items() if digest.journeys}
     prompts = [judge_prompt(digest, rubric) for digest in asked.values()]
     marks: list[Mark] = []
     refused: Counter[str] = Counter()
-    for (user_id, digest), outcome in zip(asked.items(), client.ask(prompts), strict=True):
+    outcomes = client.ask(prompts, on_progress=on_progress)
+    for (user_id, digest), outcome in zip(asked.items(), outcomes, strict=True):
         if isinstance(outcome, Refused):
             refused[outcome.reason] += 1
             continue

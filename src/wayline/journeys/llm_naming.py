@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from wayline.journeys.name_checks import MAX_LENGTH, MAX_WORDS, Embed, NameChecks, first_good
 from wayline.llm import AnswerCache, LlmClient, Outcome, Prompt, Refused
+from wayline.llm.client import OnProgress
 from wayline.llm.prompts import AnswerModel
 from wayline.llm.texts import outgoing_all
 
@@ -64,6 +65,7 @@ def name_journeys(
     max_length: int = MAX_LENGTH,
     language: str = "",
     embed: Embed | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[Named]:
     """Name journeys, a request each: nothing that stands in one can reach another.
 
@@ -86,6 +88,8 @@ def name_journeys(
         is shared then.
     embed : callable, optional
         Unit vectors of texts: lets a name pass that shares no word with its journey but its meaning.
+    on_progress : callable, optional
+        See ``LlmClient.ask``.
 
     Returns
     -------
@@ -98,7 +102,11 @@ def name_journeys(
     prompts = [naming_prompt(one, max_length=max_length, language=language) for one in inputs]
     asked = [i for i, prompt in enumerate(prompts) if prompt.data["keywords"]]
     outcomes: dict[int, Outcome[JourneyNames]] = dict(
-        zip(asked, client.ask([prompts[i] for i in asked], cache=cache), strict=True)
+        zip(
+            asked,
+            client.ask([prompts[i] for i in asked], cache=cache, on_progress=on_progress),
+            strict=True,
+        )
     )
     return [
         _named(one, outcomes.get(i, Refused("no_keywords")), checks, embed)

@@ -8,6 +8,7 @@ import numpy as np
 
 from wayline.journeys.name_checks import MAX_LENGTH, MAX_WORDS, Embed, NameChecks, tidy
 from wayline.llm import AnswerCache, LlmClient, Outcome, Prompt, Refused
+from wayline.llm.client import OnProgress
 from wayline.llm.prompts import AnswerModel
 from wayline.llm.texts import outgoing, outgoing_all
 
@@ -46,6 +47,7 @@ def related_journeys(
     most: int = MOST,
     language: str = "",
     embed: Embed | None = None,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, list[str]]:
     """Give each journey's related ones, the likeliest first; a journey the model has nothing usable for has none.
 
@@ -61,6 +63,8 @@ def related_journeys(
         Of one journey.
     embed : callable, optional
         Unit vectors of texts; then a related journey is neither far from its journey nor the same in other words.
+    on_progress : callable, optional
+        See ``LlmClient.ask``.
     """
     if client is None:
         return {name: [] for name in keywords}
@@ -79,7 +83,9 @@ def related_journeys(
         )
         for name, own in keywords.items()
     ]
-    outcomes: list[Outcome[RelatedJourneys]] = client.ask(prompts, cache=cache)
+    outcomes: list[Outcome[RelatedJourneys]] = client.ask(
+        prompts, cache=cache, on_progress=on_progress
+    )
     return {
         name: _usable(name, own, outcome, checks, embed)[:most]
         for (name, own), outcome in zip(keywords.items(), outcomes, strict=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 GIVE_UP_AFTER = 5
 """Questions in a row that failed after all their retries: then the endpoint is down, and the rest is not asked."""
+OnProgress = Callable[[int, int], None]
 RETRIED = {408: "server_error", 429: "rate_limited"}
 HOPELESS = {401, 403, 404}
 """A wrong key, model or path: no other question will fare better."""
@@ -48,7 +48,7 @@ class LlmClient:
     config : LlmConfig
         Section ``[llm]``.
     sleep : callable, optional
-        Waits so many seconds.
+        Waits so many seconds between retries; by default a wait that ends early when the run is interrupted.
     clock : callable, optional
         Gives now in UTC milliseconds, for a ``Retry-After`` that is a date.
     rng : random.Random, optional
@@ -69,7 +69,7 @@ class LlmClient:
         self,
         config: LlmConfig,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
         clock: Clock = wall_clock,
         rng: random.Random | None = None,
     ) -> None:
@@ -78,7 +78,8 @@ class LlmClient:
         self._noted: set[str] = set()
         self._endpoint = Endpoint(config, clock=clock)
         self._spending = Spending(config.max_requests, config.max_tokens)
-        self._sleep = sleep
+        self._halted = threading.Event()
+        self._sleep = sleep or self._halted.wait
         self._rng = rng or random.Random()
         self._lock = threading.Lock()
         self._outcomes: Counter[str] = Counter()
@@ -91,11 +92,16 @@ class LlmClient:
             )
 
     def ask(
-        self, prompts: Sequence[Prompt[A]], *, cache: AnswerCache | None = None
+        self,
+        prompts: Sequence[Prompt[A]],
+        *,
+        cache: AnswerCache | None = None,
+        on_progress: OnProgress | None = None,
     ) -> list[Outcome[A]]:
         """Ask every question, the same ones once; gives an outcome each, in order, and raises for none of them.
 
         An answer is kept in ``cache`` as soon as it is there: a run that ends early goes on where it was.
+        ``on_progress`` is called with how many of the questions that had to be asked are through, and of how many.
         """
         keys = [prompt.key(self.config.model) for prompt in prompts]
         known = cache.get_many(keys) if cache else {}
@@ -104,12 +110,15 @@ class LlmClient:
             if key in known and isinstance(kept := validated(prompt, known[key]), Answer):
                 found[key] = Answer(kept.content, cached=True)
         missing = {k: p for k, p in zip(keys, prompts, strict=True) if k not in found}
-        found |= self._ask_missing(missing, cache)
+        found |= self._ask_missing(missing, cache, on_progress)
         self._count([found[key] for key in keys])
         return [found[key] for key in keys]
 
     def _ask_missing(
-        self, missing: dict[str, Prompt[A]], cache: AnswerCache | None
+        self,
+        missing: dict[str, Prompt[A]],
+        cache: AnswerCache | None,
+        on_progress: OnProgress | None,
     ) -> dict[str, Outcome[A]]:
         def work(key: str, prompt: Prompt[A]) -> Outcome[A]:
             outcome = self._ask_one(prompt)
@@ -120,10 +129,20 @@ class LlmClient:
         if not missing:
             return {}
         pool = ThreadPoolExecutor(min(self.config.concurrency, len(missing)), "wayline-llm")
+        found: dict[str, Outcome[A]] = {}
         try:
-            return dict(zip(missing, pool.map(work, missing, missing.values()), strict=True))
+            outcomes = pool.map(work, missing, missing.values())
+            for key, outcome in zip(missing, outcomes, strict=True):
+                found[key] = outcome
+                if on_progress is not None:
+                    on_progress(len(found), len(missing))
+            return found
+        except BaseException:  # Ctrl-C: nothing new is asked, and nobody waits for a retry
+            self._stopped = Refused("stopped", "interrupted")
+            self._halted.set()
+            raise
         finally:
-            pool.shutdown(cancel_futures=True)  # after Ctrl-C: nothing new is asked
+            pool.shutdown(cancel_futures=True)
 
     def _ask_one(self, prompt: Prompt[A]) -> Outcome[A]:
         """Ask until there is an answer, a refusal that stands, or no retry left."""

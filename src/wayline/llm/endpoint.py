@@ -45,7 +45,7 @@ class Endpoint:
     ConfigError
         If ``[llm]`` does not name a model, or its ``base_url`` or ``api_key`` cannot be used.
     MissingPackageError
-        If httpx is not installed.
+        If httpx2 is not installed.
     """
 
     def __init__(self, config: LlmConfig, *, clock: Clock) -> None:
@@ -53,7 +53,7 @@ class Endpoint:
         self.bare_key = bool(config.api_key) and self.url.startswith("http:") and not loopback
         self._timeout_s = config.timeout_s
         self._clock = clock
-        self._httpx = _httpx()
+        self._httpx = _httpx2()
         self._http = self._httpx.Client(
             timeout=config.timeout_s,
             limits=self._httpx.Limits(max_connections=config.concurrency),
@@ -163,14 +163,14 @@ def _headers(config: LlmConfig) -> dict[str, str]:
     return headers
 
 
-def _httpx() -> ModuleType:
+def _httpx2() -> ModuleType:
     try:
-        import httpx
+        import httpx2
     except ImportError:
         raise MissingPackageError(
-            "httpx, which [llm] needs, is not installed: run `pip install 'wayline[llm]'`, or empty llm.base_url."
+            "httpx2, which [llm] needs, is not installed: run `pip install 'wayline[llm]'`, or empty llm.base_url."
         ) from None
-    return httpx
+    return httpx2
 
 
 def said(body: bytes, secret: str) -> str:

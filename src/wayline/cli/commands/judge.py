@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +48,8 @@ def judge(
         counting("judging", shown=not as_json) as progress,
     ):
         people = people_to_judge(engine, most=users, seed=seed, among=among, on_progress=progress)
-        found = judged(people, client, rubric=load_rubric(engine.path))
+        step = None if progress is None else partial(progress, "asking")
+        found = judged(people, client, rubric=load_rubric(engine.path), on_progress=step)
         usage, notes, model = client.usage(), client.notes, engine.config.llm.model
     agreed = None if human is None else agreement(pair_up(found.marks, human), seed=seed)
     problems = [] if human is None else human.problems
