@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +47,9 @@ from wayline.feed.traces import TraceWriter
 from wayline.intake import Chunk, ColumnMap, read_actions, read_items, validate_actions
 from wayline.interests.control_log import ControlLog
 from wayline.interests.controls import control_rows
+from wayline.notifications.copy import Shown
+from wayline.notifications.run import Delivered
+from wayline.notifying import TEMPLATES, Notifying, shown
 from wayline.retrieval.recipe import plain_recipe
 from wayline.schema import (
     NOT_INTERESTED,
@@ -57,6 +60,8 @@ from wayline.schema import (
     Interest,
     IntVector,
     ItemRecord,
+    Journey,
+    Notification,
     Receipt,
     Sequences,
     SimilarItem,
@@ -437,6 +442,68 @@ class Engine:
         row = {"user_id": _id("user_id", user_id), "item_id": item_id, "action": NOT_INTERESTED}
         return self.add_actions([{**row, "ts": self.now()}])
 
+    def journeys(self, user_id: str, *, at: At | None = None) -> list[Journey]:
+        """What a person is on, the best to tell first; none yet."""
+        self._user_key(user_id)
+        self.now(at)
+        return []
+
+    def notifications(self, user_id: str, *, at: At | None = None) -> list[Notification]:
+        """What a person would be told (status "planned"), then what they were told, newest first.
+
+        Raises
+        ------
+        TemplateError, ConfigError
+            If a template or a setting of ``[notifications]`` cannot be used.
+        """
+        self._user_key(user_id)
+        return self.notifying(at).of(user_id, None if at is None else to_ts_ms(at))
+
+    def notify(
+        self, user_ids: Sequence[str] | None = None, *, limit: int | None = None
+    ) -> Delivered:
+        """Tell people about their journeys by the configured channel, and deliver what earlier runs left.
+
+        Parameters
+        ----------
+        user_ids : sequence of str, optional
+            Whom to plan for; everybody active if not given.
+        limit : int, optional
+            At most so many new ones, those of the highest score.
+
+        Raises
+        ------
+        WorkspaceLockedError
+            If another delivery is under way.
+        TemplateError, ConfigError
+            Before anything is queued or sent.
+        """
+        return self.notifying().send(user_ids, limit=limit)
+
+    def notifying(self, at: At | None = None) -> Notifying:
+        """The workspace's notifications, wired to its journeys and items as of a moment."""
+        return Notifying(
+            self.path,
+            self.config,
+            self.store,
+            clock=self.now,
+            journeys=lambda user_id: self.journeys(user_id, at=at),
+            items_of=self._journey_items,
+        )
+
+    def _journey_items(self, user_id: str, journey: Journey, limit: int) -> list[Shown]:
+        """What to show of a journey: the items nearest to its evidence that the person has not acted on."""
+        done = {action.item_id for action in self.actions(user_id, limit=MAX_ACTIONS)}
+        found: dict[str, float] = {}
+        for evidence in journey.evidence[:limit]:
+            if self.store.item_key(evidence.item_id) is not None:
+                for near in self.similar(evidence.item_id, limit=2 * limit):
+                    score = near.score * evidence.weight
+                    found[near.item_id] = max(found.get(near.item_id, score), score)
+        best = sorted(found.keys() - done, key=lambda item_id: (-found[item_id], item_id))[:limit]
+        records = self.store.item_records(self.store.item_keys(best))
+        return [shown(r.item_id, r.title, r.image_url) for r in records]
+
     def feed(
         self,
         user_id: str,
@@ -690,6 +757,7 @@ class Engine:
             "actions": [asdict(a) for a in actions],
             "interests": [asdict(i) for i in self.interests(user_id)] if known else [],
             "requests": self._requests(user_id),
+            "notifications": self._notifications(user_id),
         }
 
     def _requests(self, user_id: str) -> list[dict[str, Any]]:
@@ -699,6 +767,11 @@ class Engine:
             return []
         self.traces.flush()
         return [self.request(request_id) for request_id in self.store.user_requests(user_key)]
+
+    def _notifications(self, user_id: str) -> list[dict[str, Any]]:
+        """What a person was told, newest first, and what became of it."""
+        kept = self.store.user_notifications(self._user_key(user_id) or 0)
+        return [{k: v for k, v in asdict(row).items() if k != "user_key"} for row in kept]
 
     def stats(self) -> dict[str, Any]:
         """Counts and states, for health checks and metrics."""
@@ -717,6 +790,7 @@ class Engine:
             "histories": self._histories.stats(),
             "packing": self._keeper.stats(),
             "ranker": self._ranker_stats(),
+            "notifications": self.store.count_notifications(),
         }
         if current is not None:
             generation = self._generation(current)
@@ -774,6 +848,8 @@ class Engine:
         (folder / "data").mkdir(parents=True, exist_ok=True)
         if (self.path / SETTINGS).exists():
             shutil.copy2(self.path / SETTINGS, folder / SETTINGS)
+        if (self.path / TEMPLATES).is_dir():
+            shutil.copytree(self.path / TEMPLATES, folder / TEMPLATES)
         with self._generations.lock():
             if self._generations.root.exists():
                 shutil.copytree(

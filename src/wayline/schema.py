@@ -20,6 +20,15 @@ BoolVector = npt.NDArray[np.bool_]
 
 CONTROL_PREFIX = "interest."
 """Actions of these names are a person's controls of an interest: worth nothing by themselves."""
+NOTIFICATIONS_OFF, NOTIFICATIONS_ON = "notifications.off", "notifications.on"
+"""A person's word on whether they want to be notified; the newest counts."""
+NOTIFICATIONS_TIMEZONE, NOTIFICATIONS_ADDRESS = "notifications.timezone", "notifications.address"
+"""A person's time zone (IANA) and e-mail address, in the action's ``query``; the newest counts."""
+NOTIFICATION_OPEN, NOTIFICATION_CLICK = "notification.open", "notification.click"
+NOTIFICATION_DISMISS = "notification.dismiss"
+"""What came of a notification, whose id is the action's ``request_id``."""
+CONTROL_PREFIXES = (CONTROL_PREFIX, "notification.", "notifications.")
+"""Actions whose names begin so say something about wayline, not about an item."""
 NOT_INTERESTED = "not_interested"
 """The action "not interested in this item": as bad as the best action is good, unless ``[actions]`` says otherwise."""
 
@@ -132,6 +141,24 @@ class Notification:
     created_at: int
     channel: str = ""
     status: str = "planned"
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationFeedback:
+    """What came of one notification that was sent: an example for the ranker of journeys.
+
+    ``features`` are those of the journey when it was planned. ``opened``, ``clicked`` and ``dismissed`` say that the
+    person, and nobody else, sent such an action with the notification's id.
+    """
+
+    id: str
+    user_key: int
+    journey_id: str
+    ts_ms: int
+    features: Mapping[str, Any]
+    opened: bool
+    clicked: bool
+    dismissed: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wayline.schema import (
-    CONTROL_PREFIX,
+    CONTROL_PREFIXES,
     NOT_INTERESTED,
     BoolVector,
     FloatVector,
@@ -121,7 +121,7 @@ class Worths:
     def __init__(self, configured: Mapping[str, float], action_names: Sequence[str]) -> None:
         largest = max((w for w in configured.values() if w > 0), default=1.0)
         default = 0.0 if configured else 1.0
-        ours = {n: 0.0 for n in action_names if n.startswith(CONTROL_PREFIX)}
+        ours = {n: 0.0 for n in action_names if n.startswith(CONTROL_PREFIXES)}
         known = {**ours, NOT_INTERESTED: -largest, **configured}
         raw = np.array([known.get(name, default) for name in action_names], np.float32)
         self.unknown = [n for n in action_names if configured and n not in known]

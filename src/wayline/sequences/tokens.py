@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from wayline.clock import DAY_MS
 from wayline.config import SequencesConfig
-from wayline.schema import CONTROL_PREFIX, ImpressionColumns, IntVector
+from wayline.schema import CONTROL_PREFIXES, ImpressionColumns, IntVector
 from wayline.sequences import _kernels
 from wayline.sequences.person import ActionVectors
 
@@ -51,7 +51,7 @@ class ActionBits:
 
     def __init__(self, action_names: Sequence[str]) -> None:
         bits = [
-            0 if name.startswith(CONTROL_PREFIX) else min(1 << n, OTHER_BIT)
+            0 if name.startswith(CONTROL_PREFIXES) else min(1 << n, OTHER_BIT)
             for n, name in enumerate(action_names)
         ]
         self._by_key = np.array([0, *bits], np.uint16)

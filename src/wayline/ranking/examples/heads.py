@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wayline.clock import DAY_MS, HOUR_MS
-from wayline.schema import CONTROL_PREFIX, FloatVector, IntVector
+from wayline.schema import CONTROL_PREFIXES, FloatVector, IntVector
 
 LEAST_ACTIONS = 50  # of one name in the log; rarer ones get no head
 
@@ -71,7 +71,9 @@ def choose_heads(
     keys = [
         key
         for key, name in enumerate(action_names, start=1)
-        if worth[key] != 0 and counts[key] >= LEAST_ACTIONS and not name.startswith(CONTROL_PREFIX)
+        if worth[key] != 0
+        and counts[key] >= LEAST_ACTIONS
+        and not name.startswith(CONTROL_PREFIXES)
     ]
     names = tuple(action_names[key - 1] for key in keys)
     windows = [window_hours * HOUR_MS if worth[key] > 0 else regret_days * DAY_MS for key in keys]

@@ -152,6 +152,29 @@ ALTER TABLE requests ADD COLUMN ranked BLOB;
 ALTER TABLE requests ADD COLUMN tokens BLOB;
 """
 
+VERSION_5 = """
+-- What people are told: a row is here before it is handed to anybody. See notifications.py.
+CREATE TABLE notifications (
+    number INTEGER PRIMARY KEY,
+    notification_id TEXT NOT NULL UNIQUE,
+    user_key INTEGER NOT NULL,
+    journey_id TEXT NOT NULL,
+    journey TEXT NOT NULL,
+    created_ts_ms INTEGER NOT NULL,
+    channel TEXT NOT NULL,
+    payload TEXT NOT NULL,          -- JSON: what is delivered
+    features TEXT NOT NULL,         -- JSON: of the journey, then
+    status TEXT NOT NULL,           -- queued, sending, sent, failed
+    attempts INTEGER NOT NULL,
+    next_ts_ms INTEGER NOT NULL,    -- not tried before
+    sent_ts_ms INTEGER,
+    error TEXT
+);
+CREATE INDEX notifications_user ON notifications (user_key, created_ts_ms);
+CREATE INDEX notifications_waiting ON notifications (next_ts_ms)
+    WHERE status IN ('queued', 'sending');
+"""
+
 
 def _run(connection: sqlite3.Connection, script: str) -> None:
     """Run statements one by one: ``executescript`` would commit the caller's transaction."""
@@ -185,13 +208,24 @@ def _rank(connection: sqlite3.Connection) -> None:
     _run(connection, VERSION_4)
 
 
+def _notify(connection: sqlite3.Connection) -> None:
+    """Version 5: notifications wait here for their delivery."""
+    _run(connection, VERSION_5)
+
+
 def _item_keys_of(impressions: bytes) -> bytes:
     """Take the first four of each twelve bytes; what is damaged is for ``check`` to say."""
     whole = len(impressions) - len(impressions) % 12
     return np.frombuffer(impressions[:whole], "<u4")[::3].tobytes()
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _attribute, _pack, _rank)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _create,
+    _attribute,
+    _pack,
+    _rank,
+    _notify,
+)
 """``MIGRATIONS[v]`` takes a file of version ``v`` to ``v + 1``; runs inside the caller's
 transaction.
 """
