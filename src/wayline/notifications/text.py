@@ -55,7 +55,7 @@ def _whole_words(text: str, room: int) -> str:
     head = text[:room]
     if not text[room : room + 1].isspace():
         space = max(head.rfind(" "), head.rfind("\n"))
-        head = head[:space] if space > room // 2 else head
+        head = head[:space] if space >= room // 2 else head
     return head.rstrip()
 
 
