@@ -9,7 +9,7 @@ from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime, getaddresses
 
 from wayline.config import NotificationsConfig
 from wayline.errors import ConfigError
@@ -42,14 +42,15 @@ class SmtpChannel:
 
     def __init__(self, config: NotificationsConfig) -> None:
         self._config = config
-        name, address = parseaddr(config.sender)
-        if not ADDRESS.fullmatch(address):
+        found = getaddresses([config.sender])  # several of them where somebody wrote a list
+        name, address = found[0] if len(found) == 1 else ("", "")
+        if not ADDRESS.fullmatch(address) or clean(config.sender) != config.sender:
             raise ConfigError(
                 f"Got notifications.sender = {config.sender!r}, expected an address: write one such as "
                 "'Shop <news@shop.example>'.",
                 field="notifications.sender",
             )
-        self._sender = _address(clean(name), address)
+        self._sender = _address(name, address)
         self._server: smtplib.SMTP | None = None
 
     def deliver(self, message: Message, address: str | None) -> Outcome:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -112,9 +113,10 @@ class WebhookChannel:
 
 def _checked_url(url: str) -> str:
     try:
-        parsed = httpx.URL(url)
-        fine = parsed.scheme in ("http", "https") and bool(parsed.host)
-    except httpx.InvalidURL:
+        httpx.URL(url)
+        parsed = urlsplit(url)
+        fine = parsed.scheme in ("http", "https") and bool(parsed.hostname)
+    except (httpx.InvalidURL, ValueError):
         fine = False
     if not fine:
         raise ConfigError(
