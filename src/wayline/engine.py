@@ -52,6 +52,7 @@ from wayline.notifications.run import Delivered
 from wayline.notifying import TEMPLATES, Notifying, shown
 from wayline.retrieval.recipe import plain_recipe
 from wayline.schema import (
+    NO_ITEM,
     NOT_INTERESTED,
     ActionRecord,
     Feed,
@@ -159,6 +160,7 @@ class Engine:
         self._first_build = threading.Lock()
         self.traces = TraceWriter(self.store)
         self.counters: Counter[str] = Counter()
+        self._no_item_hidden = False
         self._closed = False
 
     # -- in ------------------------------------------------------------------------------------------------------------
@@ -211,6 +213,9 @@ class Engine:
         def write(chunk: Chunk) -> tuple[int, int]:
             if "request_id" in chunk.frame.columns:
                 self.traces.flush_answered(chunk.frame["request_id"].drop_nulls().unique())
+            if not self._no_item_hidden and (chunk.frame["item_id"] == NO_ITEM).any():
+                self.store.upsert_items(pl.DataFrame({"item_id": [NO_ITEM], "hidden": [True]}))
+                self._no_item_hidden = True
             done = self.store.append_actions(chunk.frame.drop("row"))
             return done.accepted, done.duplicates
 

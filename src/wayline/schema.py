@@ -27,6 +27,8 @@ NOTIFICATIONS_TIMEZONE, NOTIFICATIONS_ADDRESS = "notifications.timezone", "notif
 NOTIFICATION_OPEN, NOTIFICATION_CLICK = "notification.open", "notification.click"
 NOTIFICATION_DISMISS = "notification.dismiss"
 """What came of a notification, whose id is the action's ``request_id``."""
+NO_ITEM = "wayline.notifications"
+"""The ``item_id`` of a word about notifications that is about no item; no feed shows it."""
 CONTROL_PREFIXES = (CONTROL_PREFIX, "notification.", "notifications.")
 """Actions whose names begin so say something about wayline, not about an item."""
 NOT_INTERESTED = "not_interested"

@@ -13,7 +13,7 @@ from wayline.config import NotificationsConfig
 from wayline.notifications.delivery.channel import again, never
 from wayline.notifications.eligibility import REASONS
 from wayline.notifications.planning import Plan
-from wayline.notifications.wishes import WishLog, Wishes, mail_address
+from wayline.notifications.wishes import Wishes, WishLog, mail_address
 
 
 def why(plan: Plan) -> dict[str, str]:
