@@ -49,6 +49,7 @@ from wayline.interests.control_log import ControlLog
 from wayline.interests.controls import control_rows
 from wayline.notifications.copy import Shown
 from wayline.notifications.run import Delivered
+from wayline.notifications.wishes import WishLog
 from wayline.notifying import TEMPLATES, Notifying, shown
 from wayline.retrieval.recipe import plain_recipe
 from wayline.schema import (
@@ -153,6 +154,7 @@ class Engine:
         self._generations = Generations(path / "data" / "generations")
         self._clock = clock
         self._controls = ControlLog(self.store)
+        self._wishes = WishLog(self.store)
         self._keeper = HistoryKeeper(self.store)
         self._histories = Histories(self.store, self.config.sequences, self._keeper.offer)
         self._served: ServedGeneration | None = None
@@ -492,6 +494,7 @@ class Engine:
             self.config,
             self.store,
             clock=self.now,
+            wishes=self._wishes,
             journeys=lambda user_id: self.journeys(user_id, at=at),
             items_of=self._journey_items,
         )
@@ -728,6 +731,7 @@ class Engine:
             self.traces.drop_user(user_key)
         removed = self.store.forget_user(user_id)
         self._served, self._controls = None, ControlLog(self.store)
+        self._wishes = WishLog(self.store)
         try:
             with self._generations.lock():
                 removed["interests"] = self._forget_in_generations()

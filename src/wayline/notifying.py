@@ -35,6 +35,8 @@ class Notifying:
     store : Store
     clock : callable
         Now, as the workspace sees it.
+    wishes : WishLog
+        Kept from call to call: the first read of the log is the long one.
     journeys, items_of : callable
         A person's journeys, and the items of one of them.
     """
@@ -43,6 +45,7 @@ class Notifying:
     config: Config
     store: Store
     clock: Clock
+    wishes: WishLog
     journeys: Journeys
     items_of: ItemsOf
 
@@ -54,8 +57,7 @@ class Notifying:
     def of(self, user_id: str, at_ts_ms: int | None = None) -> list[Notification]:
         """What a person would be told at a moment, then what they were, newest first."""
         now = self.clock() if at_ts_ms is None else at_ts_ms
-        rules, wishes = Rules.of(self.config.notifications), WishLog(self.store)
-        plan = self._planner(rules, wishes).plan([user_id], now, as_of=at_ts_ms is not None)
+        plan = self._planner().plan([user_id], now, as_of=at_ts_ms is not None)
         user_key = self.store.user_key(user_id) or 0
         kept = self.store.user_notifications(user_key, until_ts_ms=at_ts_ms)
         return [p.record(self.config.notifications.channel) for p in plan.planned] + [
@@ -64,9 +66,8 @@ class Notifying:
 
     def plan(self, user_ids: Sequence[str] | None = None, *, limit: int | None = None) -> Plan:
         """What a run would send now, and whom it would leave out; for everybody active if nobody is named."""
-        rules, wishes = Rules.of(self.config.notifications), WishLog(self.store)
         people = self.active() if user_ids is None else user_ids
-        return self._planner(rules, wishes).plan(people, self.clock(), limit=limit)
+        return self._planner().plan(people, self.clock(), limit=limit)
 
     def send(
         self,
@@ -76,12 +77,11 @@ class Notifying:
         on_planned: Callable[[list[Planned]], None] | None = None,
     ) -> Delivered:
         """Plan and deliver; see ``Sender.run``."""
-        rules, wishes = Rules.of(self.config.notifications), WishLog(self.store)
         sender = Sender(
             self.store,
-            rules,
-            self._planner(rules, wishes),
-            wishes,
+            Rules.of(self.config.notifications),
+            self._planner(),
+            self.wishes,
             open_channel(self.config.notifications, self.path),
             journeys=self.journeys,
             lock=self.path / "data" / LOCK,
@@ -101,13 +101,13 @@ class Notifying:
         keys = np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
         return [user_id for user_id in self.store.user_ids(keys) if user_id]
 
-    def _planner(self, rules: Rules, wishes: WishLog) -> Planner:
+    def _planner(self) -> Planner:
         config = self.config.notifications
         return Planner(
             self.store,
-            rules,
+            Rules.of(config),
             Templates(self.templates, config),
-            wishes,
+            self.wishes,
             journeys=self.journeys,
             items_of=self.items_of,
             needs_address=config.channel == "smtp",

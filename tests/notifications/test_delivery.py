@@ -11,10 +11,15 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from email import message_from_bytes
+from email.errors import MessageError
 from email.message import EmailMessage
+from email.policy import default
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made_journeys import NOW, PLAIN, Shop, act, journey, log
 from receivers import Hooks, Mailbox, mail_server, webhook
 
@@ -24,6 +29,8 @@ from wayline.notifications.delivery.channel import Message, Result, backoff_s, o
 from wayline.notifications.delivery.file import FileChannel
 from wayline.notifications.delivery.smtp import SmtpChannel
 from wayline.notifications.delivery.webhook import WebhookChannel
+from wayline.notifications.text import clean
+from wayline.notifications.wishes import ADDRESS
 
 SENDER = "Shop <news@shop.example>"
 LINK = "https://shop.example/off?user=ann"
@@ -140,6 +147,42 @@ def test_a_title_cannot_break_out_of_its_header(
     )
     assert raw.deliver(message(), "ann@example.org\r\nBcc: evil@example.org").result is Result.NEVER
     assert len(box.kept) == 1
+
+
+@given(st.text(max_size=200), st.text(max_size=40))
+def test_no_title_and_no_address_makes_a_header_of_its_own(title: str, local: str) -> None:
+    channel = SmtpChannel(replace(PLAIN, sender=SENDER))
+    address = f"{local}@example.org"
+    if not ADDRESS.fullmatch(address):
+        assert channel.deliver(message(), address).result is Result.NEVER
+        return
+    try:
+        raw = channel.mail(message(title=clean(title)), address).as_bytes()
+    except (ValueError, IndexError, MessageError):
+        return  # no mail: deliver says so
+    read = message_from_bytes(raw, policy=default)
+    assert set(read.keys()) == {
+        "Message-ID", "Date", "From", "To", "Subject", "List-Unsubscribe", "Auto-Submitted",
+        "MIME-Version", "Content-Type",
+    }  # fmt: skip
+    assert [a.domain for a in read["To"].addresses] == ["example.org"]
+
+
+def test_addresses_of_other_scripts(
+    mailbox: tuple[Mailbox, NotificationsConfig],
+) -> None:
+    box, config = mailbox
+    channel = SmtpChannel(config)
+    delivered(channel, box, message("n1"), "ann@bücher.example")
+    assert box.receivers == ["ann@xn--bcher-kva.example"]
+    delivered(channel, box, message("n2"), "jörg@example.org")
+    assert box.receivers[1] == "jörg@example.org"
+    channel.close()
+    with mail_server(enable_SMTPUTF8=False) as (_, port):
+        old = SmtpChannel(mail_config(port))
+        assert old.deliver(message("n2"), "jörg@example.org").result is Result.NEVER
+        assert old.deliver(message("n3"), "ann@example.org").result is Result.SENT
+        old.close()
 
 
 def test_a_sender_that_is_no_address_is_refused() -> None:

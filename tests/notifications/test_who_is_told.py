@@ -225,6 +225,7 @@ def test_a_time_zone_that_there_is_not_gives_way_to_the_configured_one(
     log(shop.store, act("ann", "notifications.timezone", query=zone))
     assert why(shop.plan(replace(NIGHT, timezone="UTC")))["ann"] == "quiet_hours"
     assert "ann" not in why(shop.plan(NIGHT))
+    assert shop.plan(NIGHT).unknown_zones == bool(zone)
 
 
 def test_what_waits_when_the_quiet_hours_begin_waits_for_their_end(shop: Shop) -> None:

@@ -13,6 +13,7 @@ from wayline.notifications.caps import same_items, told
 from wayline.notifications.copy import Shown, Templates
 from wayline.notifications.delivery.channel import Message
 from wayline.notifications.eligibility import Rules, journey_reason, person_reason
+from wayline.notifications.quiet import zone_named
 from wayline.notifications.wishes import WishLog, mail_address
 from wayline.schema import Journey, Notification
 from wayline.storage.store import Store, StoredNotification
@@ -64,10 +65,14 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would send, the best first, and whom it leaves out."""
+    """What a run would send, the best first, and whom it leaves out.
+
+    ``unknown_zones`` counts the people whose time zone there is not: the configured one stood in for it.
+    """
 
     planned: list[Planned]
     left_out: list[LeftOut]
+    unknown_zones: int = 0
 
     def reasons(self) -> dict[str, int]:
         """How many people are left out, by reason, the most frequent first."""
@@ -147,6 +152,7 @@ class Planner:
         self._store, self._rules, self._templates, self._wishes = store, rules, templates, wishes
         self._journeys, self._items_of, self._features = journeys, items_of, features
         self._needs_address = needs_address
+        self._unknown_zones = 0
 
     def plan(
         self,
@@ -172,6 +178,7 @@ class Planner:
         """
         planned: list[Planned] = []
         left_out: list[LeftOut] = []
+        self._unknown_zones = 0
         for user_id in dict.fromkeys(user_ids):
             found = self._for_person(user_id, now_ts_ms, as_of)
             if isinstance(found, Planned):
@@ -185,13 +192,14 @@ class Planner:
                 LeftOut(p.message.user_id, "limit", p.message.journey) for p in planned[limit:]
             ]
             planned = planned[:limit]
-        return Plan(planned, left_out)
+        return Plan(planned, left_out, self._unknown_zones)
 
     def _for_person(self, user_id: str, now_ts_ms: int, as_of: bool) -> Planned | LeftOut:
         user_key = self._store.user_key(user_id)
         if user_key is None:
             return LeftOut(user_id, "no_journey")
         wishes = self._wishes.of(user_key, now_ts_ms, as_of=as_of)
+        self._unknown_zones += bool(wishes.timezone) and zone_named(wishes.timezone) is None
         rows = told(
             self._store.user_notifications(user_key, until_ts_ms=now_ts_ms if as_of else None)
         )

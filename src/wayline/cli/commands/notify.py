@@ -63,7 +63,14 @@ def _show(engine: Engine, user: list[str] | None, limit: int | None, *, as_json:
     plan = notifying.plan(user or None, limit=limit)
     records = [p.record(notifying.config.notifications.channel) for p in plan.planned]
     if as_json:
-        print_json({"notifications": records, "left_out": plan.left_out, "reasons": plan.reasons()})
+        print_json(
+            {
+                "notifications": records,
+                "left_out": plan.left_out,
+                "reasons": plan.reasons(),
+                "unknown_zones": plan.unknown_zones,
+            }
+        )
         return
     rows = [
         (n.user_id, n.journey, n.title, ", ".join(n.items), f"{n.score:.3f}")
@@ -80,6 +87,10 @@ def _show(engine: Engine, user: list[str] | None, limit: int | None, *, as_json:
         say(f"\nThe text for {record.user_id}:\n{record.text}\n")
     for reason, number in plan.reasons().items():
         say(f"{count(number, 'user')}: {REASONS[reason]}")
+    if plan.unknown_zones:
+        zone = notifying.config.notifications.timezone
+        people = count(plan.unknown_zones, "user")
+        say(f"{people}: gave a time zone that there is not, {zone} stands in for it")
     if user:
         for one in plan.left_out:
             about = f" ({one.journey})" if one.journey else ""

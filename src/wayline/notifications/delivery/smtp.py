@@ -59,7 +59,7 @@ class SmtpChannel:
             return never("the person has no mail address")
         try:
             mail = self.mail(message, address)
-        except (ValueError, MessageError) as error:  # an address that no mail can carry
+        except (ValueError, IndexError, MessageError) as error:  # an address that no mail can carry
             return never(f"no mail can be made of it ({error})")
         try:
             server = self._connected()
