@@ -148,7 +148,10 @@ class Sender:
     def _deliver(self, row: StoredNotification, done: Delivered) -> float | None:
         """One delivery; gives the seconds to wait if the channel is down."""
         user_id = self._store.user_ids(np.array([row.user_key], np.int64))[0]
-        if not user_id:  # forgotten a moment ago, and the notification with them
+        if (
+            not user_id
+        ):  # forgotten a moment ago, and the notification with them; it must not wait for ever
+            self._mark(row, "failed", error="forgotten")
             return None
         now = self._clock()
         wishes = self._wishes.of(row.user_key, now)
