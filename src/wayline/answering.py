@@ -20,16 +20,21 @@ from wayline.feed.candidates import Candidates
 from wayline.feed.hydrators.columns import TELLS_COSINE, nearest_interest
 from wayline.feed.pipeline import Trace
 from wayline.feed.query import FeedQuery
+from wayline.journeys.live import LiveJourney
+from wayline.journeys.related import related_to
 from wayline.retrieval.recipe import regime_of
 from wayline.retrieval.signals import Reading
 from wayline.rewards.reward import draw
 from wayline.rewards.trying import Trying
 from wayline.schema import (
+    Evidence,
     Feed,
     FloatMatrix,
     FloatVector,
+    IndexVector,
     Interest,
     IntVector,
+    Journey,
     Sequences,
     TokenRecord,
 )
@@ -53,6 +58,7 @@ def make_query(
     limit: int,
     shown: IntVector,
     past: bool,
+    journey: str | None = None,
 ) -> tuple[FeedQuery, Profile, Trying]:
     """Look up once what the stages of a feed read, the person's interests with their names, and what each is worth.
 
@@ -64,6 +70,13 @@ def make_query(
         Positions of the items that earlier pages showed.
     past : bool
         Whether the moment was asked for, and is not now.
+    journey : str, optional
+        The journey whose own feed is asked for.
+
+    Raises
+    ------
+    NotFoundError
+        If the person is on no such journey.
     """
     profile = served.profile(user_key, user_id, sequence, moment)
     history = without_muted(sequence.wanted(), profile)
@@ -101,6 +114,7 @@ def make_query(
         passed_item_idx=trying.passed_item_idx,
         passed=trying.passed,
         fatigue=feed.fatigue,
+        journeys=served.journey_view(user_key, user_id, sequence, moment, journey),
         tokens=served.tokens(user_key, moment if past else None),
     )
     return query, profile, trying
@@ -148,8 +162,17 @@ def fill_up(
         read=candidates.read,
         read_row=_unread(candidates, len(rest)),
         shortened=candidates.shortened,
+        journey=_with_no_journey(candidates, rest),
     )
     return joined, trace
+
+
+def _with_no_journey(candidates: Candidates, rest: Candidates) -> IndexVector:
+    """Put the journeys of what fills a feed up below; none where a hydrator failed."""
+    both = [
+        c.journey if len(c.journey) == len(c) else np.full(len(c), -1) for c in (candidates, rest)
+    ]
+    return np.concatenate(both).astype(np.int32)
 
 
 def _with_empty(column: FloatMatrix, rows: int) -> FloatMatrix:
@@ -330,6 +353,54 @@ def interest_records(
         )
         for q in range(len(found))
     ]
+
+
+def journey_records(
+    found: list[LiveJourney], served: ServedGeneration, store: Store, most: int
+) -> list[Journey]:
+    """Give a person's journeys as a caller reads them, with what to say beside each."""
+    if not found or served.journeys is None:
+        return []
+    keywords = served.journeys.task.keywords
+    names = [one.name for one in found]
+    taste = np.stack([one.found.centre for one in found]).sum(axis=0)
+    taste /= max(float(np.linalg.norm(taste)), 1e-9)
+    out = []
+    for one in found[:most]:
+        journey = one.found
+        records = store.item_records(journey.item_idx + 1)
+        largest = max(float(journey.weight.max(initial=0.0)), 1e-12)
+        columns = zip(
+            records,
+            journey.actions.tolist(),
+            journey.last_ts_ms.tolist(),
+            journey.weight.tolist(),
+            strict=True,
+        )
+        out.append(
+            Journey(
+                id=journey.id,
+                name=one.name,
+                keywords=[keywords.texts[int(k)] for k in journey.keyword],
+                stage=journey.stage.stage,
+                evergreen=journey.stage.evergreen,
+                confidence=round(journey.confidence, 4),
+                score=round(one.score, 6),
+                evidence=[
+                    Evidence(r.item_id, r.title, actions, last, round(weight / largest, 4))
+                    for r, actions, last, weight in columns
+                ],
+                actions=len(journey.times_ms),
+                first_at=int(journey.times_ms[0]),
+                last_at=int(journey.times_ms[-1]),
+                transitions=list(journey.stage.transitions),
+                queries=[keywords.texts[k] for k in journey.said],
+                related=related_to(served.related, journey.name, names, keywords, taste),
+                muted=one.muted,
+                boost=one.boost,
+            )
+        )
+    return out
 
 
 def sequence_records(found: TokenSequences, bits: ActionBits, store: Store) -> Sequences:

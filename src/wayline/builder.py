@@ -251,6 +251,7 @@ def find_all_journeys(
     return make_journeys(
         keywords, texts, rows, config.journeys, now_ts_ms=log.until, user_ids=store.user_ids, before=before,
         answers=None, unfinished=cache / "journeys", stamp=stamp, progress=lambda _what, done: share(done),
+        most=config.sequences.lifelong,
     )  # fmt: skip
 
 

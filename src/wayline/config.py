@@ -170,6 +170,40 @@ class LlmConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class NotificationsConfig:
+    """Who is told how often, in how many words, and by which way."""
+
+    channel: str = "file"
+    cap_per_day: int = 1
+    cap_per_week: int = 3
+    quiet_hours: str = "21:00-08:00"
+    timezone: str = "UTC"
+    active_days: float = 30.0
+    min_confidence: float = 0.5
+    min_items: int = 2
+    items: int = 4
+    repeat_days: float = 30.0
+    title_limit: int = 80
+    text_limit: int = 1000
+    item_url: str = ""
+    unsubscribe_url: str = ""
+    max_attempts: int = 5
+    retry_s: float = 5.0
+    wait_s: float = 60.0
+    max_age_hours: float = 24.0
+    timeout_s: float = 10.0
+    file_path: str = "notifications.jsonl"
+    sender: str = ""
+    smtp_host: str = "localhost"
+    smtp_port: int = 587
+    smtp_security: str = "starttls"
+    smtp_user: str = ""
+    smtp_password: str = field(default="", repr=False)
+    webhook_url: str = ""
+    webhook_secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """Where the REST API listens and what it accepts."""
 
@@ -196,6 +230,7 @@ class Config:
     ranking: RankingConfig = field(default_factory=RankingConfig)
     feed: FeedConfig = field(default_factory=FeedConfig)
     llm: LlmConfig = field(default_factory=LlmConfig)
+    notifications: NotificationsConfig = field(default_factory=NotificationsConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
 
 
@@ -220,6 +255,8 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("feed", "repeat"): ("exclude", "allow"),
     ("llm", "json_mode"): ("json_schema", "json_object"),
     ("llm", "answer_tokens_key"): ("max_tokens", "max_completion_tokens"),
+    ("notifications", "channel"): ("file", "smtp", "webhook"),
+    ("notifications", "smtp_security"): ("starttls", "tls", "none"),
 }
 POSITIVE = {
     ("embeddings", "dim"), ("interests", "window_days"), ("interests", "alpha"), ("interests", "sample"),
@@ -233,11 +270,21 @@ POSITIVE = {
     ("ranking", "windows"), ("ranking", "max_requests"), ("ranking", "negatives"), ("ranking", "tokens"),
     ("ranking", "item_dim"), ("ranking", "epochs"), ("ranking", "learning_rate"), ("ranking", "window_hours"),
     ("ranking", "regret_days"), ("ranking", "candidates"), ("ranking", "budget_ms"),
+    ("notifications", "active_days"), ("notifications", "min_items"), ("notifications", "items"),
+    ("notifications", "title_limit"), ("notifications", "text_limit"), ("notifications", "max_attempts"),
+    ("notifications", "retry_s"), ("notifications", "max_age_hours"), ("notifications", "timeout_s"),
+    ("notifications", "smtp_port"),
     ("server", "port"), ("server", "max_body_mb"), ("server", "max_rows"),
     ("llm", "answer_tokens"), ("llm", "timeout_s"), ("llm", "concurrency"), ("llm", "max_requests"),
     ("llm", "max_tokens"),
 }  # fmt: skip
 SECRET = {("llm", "api_key")}  # their values stand in no message
+NOT_NEGATIVE = {
+    ("notifications", key)
+    for key in ("cap_per_day", "cap_per_week", "min_confidence", "repeat_days", "wait_s")
+}
+SECRETS = {("notifications", "smtp_password"), ("notifications", "webhook_secret")}
+"""Never in a file, which is copied, committed and backed up: only in the environment, taken as it stands there."""
 FREE_SECTIONS = {"actions"}  # any name, a number each
 
 
@@ -303,7 +350,7 @@ def _read_environ(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
                 value = tomllib.loads(f"v = {text}")["v"]
             except tomllib.TOMLDecodeError:
                 value = text
-            out.setdefault(section, {})[key] = value
+            out.setdefault(section, {})[key] = text if (section, key) in SECRETS else value
     return out
 
 
@@ -385,6 +432,12 @@ def _typed(section: str, key: str, value: Any, source: str, default: Any) -> Any
             raise ConfigError(
                 f"Got {name} = {shown} in {source}, expected a text: put it in quotes.", field=name
             )
+        if (section, key) in SECRETS and value and source.endswith(".toml"):
+            raise ConfigError(
+                f"Got {name} in {source}, expected secrets in the environment only: set "
+                f"{ENV_PREFIX}{section.upper()}__{key.upper()}.",
+                field=name,
+            )
         choices = CHOICES.get((section, key))
         if choices and value not in choices:
             raise ConfigError(
@@ -396,6 +449,10 @@ def _typed(section: str, key: str, value: Any, source: str, default: Any) -> Any
     if (section, key) in POSITIVE and number <= 0:
         raise ConfigError(
             f"Got {name} = {value} in {source}, expected a number above 0.", field=name
+        )
+    if (section, key) in NOT_NEGATIVE and number < 0:
+        raise ConfigError(
+            f"Got {name} = {value} in {source}, expected a number from 0 up.", field=name
         )
     if isinstance(default, int):
         if number != int(number):

@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from wayline.answering import (
     explained,
     fill_up,
     interest_records,
+    journey_records,
     make_query,
     probabilities_of,
     read_cursor,
@@ -46,9 +47,14 @@ from wayline.feed.reasons import explain
 from wayline.feed.traces import TraceWriter
 from wayline.intake import Chunk, ColumnMap, read_actions, read_items, validate_actions
 from wayline.interests.control_log import ControlLog
-from wayline.interests.controls import INTEREST, control_rows
+from wayline.interests.controls import INTEREST, JOURNEY, control_rows
+from wayline.notifications.copy import Shown
+from wayline.notifications.run import Delivered
+from wayline.notifications.wishes import WishLog
+from wayline.notifying import TEMPLATES, Notifying, shown
 from wayline.retrieval.recipe import plain_recipe
 from wayline.schema import (
+    NO_ITEM,
     NOT_INTERESTED,
     ActionRecord,
     Feed,
@@ -58,6 +64,7 @@ from wayline.schema import (
     IntVector,
     ItemRecord,
     Journey,
+    Notification,
     Receipt,
     Sequences,
     SimilarItem,
@@ -69,7 +76,7 @@ from wayline.sequences.tokens import ActionBits, token_sequences
 from wayline.served import ServedGeneration
 from wayline.storage.disk import full_disk_said
 from wayline.storage.generations import Generations
-from wayline.storage.store import open_store
+from wayline.storage.store import RequestTrace, open_store
 from wayline.storage.vector_index import NO_KEY
 from wayline.workspace import SETTINGS, copying, create_workspace, refuse_taken
 
@@ -148,6 +155,7 @@ class Engine:
         self._generations = Generations(path / "data" / "generations")
         self._clock = clock
         self._controls = ControlLog(self.store)
+        self._wishes = WishLog(self.store)
         self._keeper = HistoryKeeper(self.store)
         self._histories = Histories(self.store, self.config.sequences, self._keeper.offer)
         self._served: ServedGeneration | None = None
@@ -155,6 +163,7 @@ class Engine:
         self._first_build = threading.Lock()
         self.traces = TraceWriter(self.store)
         self.counters: Counter[str] = Counter()
+        self._no_item_hidden = False
         self._closed = False
 
     # -- in ------------------------------------------------------------------------------------------------------------
@@ -207,6 +216,9 @@ class Engine:
         def write(chunk: Chunk) -> tuple[int, int]:
             if "request_id" in chunk.frame.columns:
                 self.traces.flush_answered(chunk.frame["request_id"].drop_nulls().unique())
+            if not self._no_item_hidden and (chunk.frame["item_id"] == NO_ITEM).any():
+                self.store.upsert_items(pl.DataFrame({"item_id": [NO_ITEM], "hidden": [True]}))
+                self._no_item_hidden = True
             done = self.store.append_actions(chunk.frame.drop("row"))
             return done.accepted, done.duplicates
 
@@ -382,11 +394,72 @@ class Engine:
         trying = served.try_interests(user_key, profile, moment, past=at is not None)
         return interest_records(profile, trying, self.store.item_ids)
 
-    def journeys(self, user_id: str, *, at: At | None = None) -> list[Journey]:
-        """What journeys a person is on, the best first; empty for somebody unknown."""
-        self._user_key(user_id)
-        self.now(at)
-        return []
+    def journeys(
+        self, user_id: str, *, at: At | None = None, limit: int | None = None
+    ) -> list[Journey]:
+        """What journeys a person is on, the best first; empty for somebody unknown, or of whom too little is known.
+
+        Parameters
+        ----------
+        at : time, optional
+            As of then: no later action is seen.
+        limit : int, optional
+            At most so many; ``journeys.limit`` if not given.
+        """
+        most = _limit(self.config.journeys.limit if limit is None else limit, MAX_LIMIT)
+        served = self._serve()
+        user_key = self._user_key(user_id) or 0
+        sequence, moment = self._sequence(served, user_key, at)
+        found = served.find_journeys(user_key, user_id, sequence, moment)
+        return journey_records(found, served, self.store, most)
+
+    def change_journey(
+        self,
+        user_id: str,
+        journey_id: str,
+        *,
+        name: str | None = None,
+        muted: bool | None = None,
+        boost: float | None = None,
+        reset: bool = False,
+    ) -> Journey:
+        """Let a person steer one of their journeys: it holds from the next answer on, and through every build.
+
+        Parameters
+        ----------
+        name : str, optional
+            Their own name for it; empty for the automatic one.
+        muted : bool, optional
+            Show nothing of it, and tell nothing of it.
+        boost : float, optional
+            0.1 (less) to 10 (more); 1 is as it was.
+        reset : bool
+            Take the person's own words about it back.
+
+        Raises
+        ------
+        NotFoundError
+            If the person is on no such journey.
+        InputError
+            If nothing is said, or a value is not one.
+        """
+        found = next(
+            (j for j in self.journeys(user_id, limit=MAX_LIMIT) if j.id == journey_id), None
+        )
+        if found is None:
+            raise NotFoundError(
+                f"There is no journey {shorten(journey_id)} of {shorten(user_id)}: give the id of one that "
+                "`journeys` lists now.",
+                field="journey",
+            )
+        rows = control_rows(
+            JOURNEY, user_id, journey_id, found.evidence[0].item_id, self.now(),
+            label=name, muted=muted, boost=boost, reset=reset,
+        )  # fmt: skip
+        self.add_actions(rows)
+        return next(
+            (j for j in self.journeys(user_id, limit=MAX_LIMIT) if j.id == journey_id), found
+        )
 
     def change_interest(
         self,
@@ -444,6 +517,56 @@ class Engine:
         row = {"user_id": _id("user_id", user_id), "item_id": item_id, "action": NOT_INTERESTED}
         return self.add_actions([{**row, "ts": self.now()}])
 
+    def notifications(self, user_id: str, *, at: At | None = None) -> list[Notification]:
+        """What a person would be told (status "planned"), then what they were told, newest first.
+
+        Raises
+        ------
+        TemplateError, ConfigError
+            If a template or a setting of ``[notifications]`` cannot be used.
+        """
+        self._user_key(user_id)
+        return self.notifying(at).of(user_id, None if at is None else to_ts_ms(at))
+
+    def notify(
+        self, user_ids: Sequence[str] | None = None, *, limit: int | None = None
+    ) -> Delivered:
+        """Tell people about their journeys by the configured channel, and deliver what earlier runs left.
+
+        Parameters
+        ----------
+        user_ids : sequence of str, optional
+            Whom to plan for; everybody active if not given.
+        limit : int, optional
+            At most so many new ones, those of the highest score.
+
+        Raises
+        ------
+        WorkspaceLockedError
+            If another delivery is under way.
+        TemplateError, ConfigError
+            Before anything is queued or sent.
+        """
+        return self.notifying().send(user_ids, limit=limit)
+
+    def notifying(self, at: At | None = None) -> Notifying:
+        """The workspace's notifications, wired to its journeys and items as of a moment."""
+        return Notifying(
+            self.path,
+            self.config,
+            self.store,
+            clock=self.now,
+            wishes=self._wishes,
+            journeys=lambda user_id: self.journeys(user_id, at=at),
+            items_of=self._journey_items,
+        )
+
+    def _journey_items(self, user_id: str, journey: Journey, limit: int) -> list[Shown]:
+        """What to show of a journey: the first of its own feed; nobody is shown anything yet."""
+        feed = self._answer(user_id, limit=limit, journey=journey.id)[0]
+        keys = self.store.item_keys([item.item_id for item in feed.items])
+        return [shown(r.item_id, r.title, r.image_url) for r in self.store.item_records(keys)]
+
     def feed(
         self,
         user_id: str,
@@ -452,6 +575,7 @@ class Engine:
         at: At | None = None,
         surface: str | None = None,
         cursor: str | None = None,
+        journey: str | None = None,
     ) -> Feed:
         """What a person's home feed should show next. Somebody unknown gets what is wanted now and what is new.
 
@@ -465,7 +589,30 @@ class Engine:
             Where it is shown; kept with the impressions.
         cursor : str, optional
             Of the page before: the next page shows none of its items again, and is about the same ``at``.
+        journey : str, optional
+            The feed of this journey of theirs alone; it ends where the journey does.
+
+        Raises
+        ------
+        NotFoundError
+            If the person is on no such journey.
         """
+        feed, trace = self._answer(
+            user_id, limit=limit, at=at, surface=surface, cursor=cursor, journey=journey
+        )
+        self.traces.add(trace)
+        return feed
+
+    def _answer(
+        self,
+        user_id: str,
+        *,
+        limit: int | None = None,
+        at: At | None = None,
+        surface: str | None = None,
+        cursor: str | None = None,
+        journey: str | None = None,
+    ) -> tuple[Feed, RequestTrace]:
         began = time.perf_counter()
         size = _limit(self.config.feed.limit if limit is None else limit, MAX_LIMIT)
         chain, at = read_cursor(cursor) if cursor is not None else ("", at)
@@ -483,9 +630,11 @@ class Engine:
             limit=size,
             shown=self.traces.shown(chain) - 1 if chain else np.zeros(0, np.int64),
             past=at is not None,
+            journey=journey,
         )
-        candidates, trace = served.pipeline.run(query)
-        if len(candidates) < size:
+        pipeline = served.pipeline if journey is None else served.journey_pipeline
+        candidates, trace = pipeline.run(query)
+        if len(candidates) < size and journey is None:
             candidates, trace = fill_up(served, query, candidates, trace)
         request_id = secrets.token_hex(8)
         chain = chain or request_id
@@ -500,13 +649,11 @@ class Engine:
             cold_start=len(query.history) == 0,
             degraded=trace.degraded,
         )
-        self.traces.add(
-            request_trace(
-                feed, query, candidates, trace, surface, chain, profile, trying, seen=at is None
-            )
+        traced = request_trace(
+            feed, query, candidates, trace, surface, chain, profile, trying, seen=at is None
         )
         self._count_feed(candidates, trace, (time.perf_counter() - began) * 1e3)
-        return feed
+        return feed, traced
 
     def _names(self, item_idx: list[int]) -> dict[int, str]:
         """What a person calls these items: their titles, else their ids."""
@@ -663,6 +810,7 @@ class Engine:
             self.traces.drop_user(user_key)
         removed = self.store.forget_user(user_id)
         self._served, self._controls = None, ControlLog(self.store)
+        self._wishes = WishLog(self.store)
         try:
             with self._generations.lock():
                 removed["interests"] = self._forget_in_generations()
@@ -697,6 +845,7 @@ class Engine:
             "actions": [asdict(a) for a in actions],
             "interests": [asdict(i) for i in self.interests(user_id)] if known else [],
             "requests": self._requests(user_id),
+            "notifications": self._notifications(user_id),
         }
 
     def _requests(self, user_id: str) -> list[dict[str, Any]]:
@@ -706,6 +855,11 @@ class Engine:
             return []
         self.traces.flush()
         return [self.request(request_id) for request_id in self.store.user_requests(user_key)]
+
+    def _notifications(self, user_id: str) -> list[dict[str, Any]]:
+        """What a person was told, newest first, and what became of it."""
+        kept = self.store.user_notifications(self._user_key(user_id) or 0)
+        return [{k: v for k, v in asdict(row).items() if k != "user_key"} for row in kept]
 
     def stats(self) -> dict[str, Any]:
         """Counts and states, for health checks and metrics."""
@@ -724,6 +878,7 @@ class Engine:
             "histories": self._histories.stats(),
             "packing": self._keeper.stats(),
             "ranker": self._ranker_stats(),
+            "notifications": self.store.count_notifications(),
         }
         if current is not None:
             generation = self._generation(current)
@@ -781,6 +936,8 @@ class Engine:
         (folder / "data").mkdir(parents=True, exist_ok=True)
         if (self.path / SETTINGS).exists():
             shutil.copy2(self.path / SETTINGS, folder / SETTINGS)
+        if (self.path / TEMPLATES).is_dir():
+            shutil.copytree(self.path / TEMPLATES, folder / TEMPLATES)
         with self._generations.lock():
             if self._generations.root.exists():
                 shutil.copytree(

@@ -10,6 +10,7 @@
     │   ├── AmbiguousDateError          ambiguous_date       2    400
     │   ├── FutureActionError           future_action        2    400
     │   ├── BadVectorError              bad_vector           2    400
+    │   ├── TemplateError           bad_template         2    400
     │   ├── DimensionMismatchError      dimension_mismatch   2    400
     │   ├── TooLargeError               too_large            2    413
     │   └── ConfigError                 bad_config           2    400
@@ -109,6 +110,16 @@ class BadVectorError(InputError):
     """A vector holds NaN or infinity, or has no length."""
 
     code = "bad_vector"
+
+
+class TemplateError(InputError):
+    """A template of a notification cannot be used."""
+
+    code = "bad_template"
+
+    def __init__(self, where: str, line: int | None, problem: str, cure: str) -> None:
+        at = where if line is None else f"{where}, line {line}"
+        super().__init__(f"{at}: {' '.join(problem.split()).rstrip('.')}: {cure}.")
 
 
 class DimensionMismatchError(InputError):

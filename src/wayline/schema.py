@@ -18,8 +18,17 @@ FloatVector = npt.NDArray[np.float32]
 FloatMatrix = npt.NDArray[np.float32]
 BoolVector = npt.NDArray[np.bool_]
 
+NOTIFICATIONS_OFF, NOTIFICATIONS_ON = "notifications.off", "notifications.on"
+"""A person's word on whether they want to be notified; the newest counts."""
+NOTIFICATIONS_TIMEZONE, NOTIFICATIONS_ADDRESS = "notifications.timezone", "notifications.address"
+"""A person's time zone (IANA) and e-mail address, in the action's ``query``; the newest counts."""
+NOTIFICATION_OPEN, NOTIFICATION_CLICK = "notification.open", "notification.click"
+NOTIFICATION_DISMISS = "notification.dismiss"
+"""What came of a notification, whose id is the action's ``request_id``."""
+NO_ITEM = "wayline.notifications"
+"""The ``item_id`` of a word about notifications that is about no item; no feed shows it."""
 CONTROL_PREFIXES = ("interest.", "journey.", "notification.", "notifications.")
-"""Actions whose names begin so steer wayline or answer it: they are worth nothing and are no searches."""
+"""Actions whose names begin so say something about wayline, not about an item."""
 NOT_INTERESTED = "not_interested"
 """The action "not interested in this item": as bad as the best action is good, unless ``[actions]`` says otherwise."""
 
@@ -135,13 +144,32 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
+class NotificationFeedback:
+    """What came of one notification that was sent: an example for the ranker of journeys.
+
+    ``features`` are those of the journey when it was planned. ``opened``, ``clicked`` and ``dismissed`` say that the
+    person, and nobody else, sent such an action with the notification's id.
+    """
+
+    id: str
+    user_key: int
+    journey_id: str
+    ts_ms: int
+    features: Mapping[str, Any]
+    opened: bool
+    clicked: bool
+    dismissed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
-    """Why an item is in the feed: a source, and the interest and actions that it came through."""
+    """Why an item is in the feed: a source, and the interest, journey and actions that it came through."""
 
     source: str
     text: str
     interest: str | None = None
     actions: list[str] = field(default_factory=list)
+    journey: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

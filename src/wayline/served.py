@@ -14,15 +14,23 @@ import numpy.typing as npt
 import polars as pl
 
 from wayline.builder import HEARD, WANTED_PAIRS, make_labeller, pairs_of, read_counted
+from wayline.clock import DAY_MS
 from wayline.config import Config
-from wayline.errors import FileProblemError, RankerError
-from wayline.feed.home import fill_pipeline, home_pipeline
+from wayline.errors import FileProblemError, NotFoundError, RankerError, shorten
+from wayline.feed.home import fill_pipeline, home_pipeline, journey_pipeline
+from wayline.feed.query import JourneyView
 from wayline.feed.scorers.learned import LearnedOrder
 from wayline.interests.control_log import ControlLog
-from wayline.interests.controls import Standing, settle
+from wayline.interests.controls import JOURNEY, Standing, settle
 from wayline.interests.interests import InterestSet
 from wayline.interests.live import LiveInterests
 from wayline.interests.online import fade
+from wayline.journeys.building import ServedJourneys, rules_of
+from wayline.journeys.everybody import PersonLog, Task
+from wayline.journeys.evidence import Words
+from wayline.journeys.keywords import BOARD, QUERY
+from wayline.journeys.live import LiveJourney, LiveJourneys
+from wayline.journeys.stages import ONGOING
 from wayline.ranking.features import ItemState
 from wayline.ranking.learned import FOLDER as RANKER
 from wayline.ranking.learned import LearnedRanker
@@ -34,7 +42,7 @@ from wayline.retrieval.signals import HALF_LIVES_DAYS, SIGNALS, TABLE_SIGNALS, S
 from wayline.retrieval.tables import NeighbourTable
 from wayline.rewards.reward import mean_rate
 from wayline.rewards.trying import Trying, try_interests
-from wayline.schema import BoolVector, IntVector
+from wayline.schema import CONTROL_PREFIXES, BoolVector, FloatVector, IntVector
 from wayline.sequences.cache import Histories
 from wayline.sequences.history import UserSequence, Worths, user_sequence
 from wayline.storage.generations import Generations
@@ -54,6 +62,17 @@ class Profile:
     labels: list[str]
     standing: Standing
     ts_ms: int
+
+
+class _Calls:
+    """What items are called, read when asked: the last resort of journeys' names."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getitem__(self, item_idx: int) -> str:
+        (record,) = self._store.item_records(np.array([item_idx + 1], np.int64))
+        return record.title or record.item_id
 
 
 class ServedGeneration:
@@ -129,6 +148,8 @@ class ServedGeneration:
             self.index, born_ts_ms, config.retrieval, self.learned, self._open_next_items()
         )
         self.fill = fill_pipeline(popularity, born_ts_ms)
+        self.journey_pipeline = journey_pipeline(config.retrieval)
+        self.journeys = self._open_journeys()
         self._catch_up_with_what_until_left_out()
 
     def _open_ranker(self, born_ts_ms: IntVector) -> tuple[LearnedOrder | None, str]:
@@ -163,6 +184,21 @@ class ServedGeneration:
         except FileProblemError as error:
             log.warning("%s", error)
             return None
+
+    def _open_journeys(self) -> LiveJourneys | None:
+        """Open the generation's journeys; None where the build made none."""
+        if self._config.journeys.mode == "off":
+            return None
+        found = ServedJourneys.open(self.path)
+        if found is None:
+            return None
+        calls = _Calls(self._store)
+        until = int(self.manifest["until"])
+        task = Task(
+            found.keywords, rules_of(self._config.journeys), found.ranker, calls, calls, until
+        )
+        self.related = found.related
+        return LiveJourneys(task, found.table, until)
 
     def signal_names(self) -> tuple[str, ...]:
         """The signals a request reads: the recipe's, or all that a ranker knows."""
@@ -289,6 +325,98 @@ class ServedGeneration:
         pause_ms = at_ts_ms - profile.ts_ms
         faded = fade(profile.interests, pause_ms, self._config.interests.decay_per_day)
         return replace(profile, interests=faded)
+
+    def person_log(
+        self, user_key: int, user_id: str, sequence: UserSequence, at_ts_ms: int
+    ) -> PersonLog:
+        """Give a person as journeys read them: what is worth something, and what they said, up to a moment."""
+        assert self.journeys is not None
+        telling = sequence.take(sequence.worth != 0)
+        return PersonLog(
+            user_key, user_id, telling.item_idx, telling.ts_ms, telling.worth,
+            self._words(user_key, sequence, at_ts_ms), self.journeys.before(user_key),
+        )  # fmt: skip
+
+    def _words(self, user_key: int, sequence: UserSequence, at_ts_ms: int) -> Words:
+        rows = self._store.action_words(sequence.position) if len(sequence) else None
+        if rows is None or not rows.height:
+            return Words()
+        actions = self._histories.get(user_key, at_ts_ms)
+        names = self._store.action_names()
+        steering = [key for key, name in enumerate(names, 1) if name.startswith(CONTROL_PREFIXES)]
+        theirs = actions.position[np.isin(actions.action_key, steering)]
+        rows = rows.filter(~pl.col("position").is_in(theirs.tolist()))
+        when = dict(zip(sequence.position.tolist(), sequence.ts_ms.tolist(), strict=True))
+        said = [
+            (text, kind, when[position])
+            for position, query, board in rows.rows()
+            for text, kind in ((query, QUERY), (board, BOARD))
+            if text and text.strip()
+        ]
+        said.sort(key=lambda one: one[2])
+        return Words([s[0] for s in said], [s[1] for s in said], [s[2] for s in said])
+
+    def find_journeys(
+        self, user_key: int, user_id: str, sequence: UserSequence, at_ts_ms: int
+    ) -> list[LiveJourney]:
+        """Find a person's journeys at a moment, from their own actions up to then alone; the best first."""
+        if self.journeys is None or not len(sequence):
+            return []
+        person = self.person_log(user_key, user_id, sequence, at_ts_ms)
+        return self.journeys.of(person, self._controls.of(user_key, at_ts_ms, JOURNEY), at_ts_ms)
+
+    def journey_view(
+        self, user_key: int, user_id: str, sequence: UserSequence, at_ts_ms: int, only: str | None
+    ) -> JourneyView | None:
+        """Give a person's journeys as the stages of a feed read them.
+
+        Raises
+        ------
+        NotFoundError
+            If the person is not on the journey asked for.
+        """
+        found = self.find_journeys(user_key, user_id, sequence, at_ts_ms)
+        row = next((j for j, one in enumerate(found) if one.found.id == only), -1)
+        if only is not None and row < 0:
+            raise NotFoundError(
+                f"There is no journey {shorten(only)} of {shorten(user_id)}: give the id of one that "
+                "`journeys` lists now.",
+                field="journey",
+            )
+        if not found or self.journeys is None:
+            return None
+        if only is None:  # an ended journey brings nothing by itself
+            found = [one for one in found if one.muted or one.found.stage.stage == ONGOING]
+        if not found:
+            return None
+        return JourneyView(
+            ids=[one.found.id for one in found],
+            names=[one.name for one in found],
+            muted=np.array([one.muted and one.found.id != only for one in found]),
+            centres=np.stack([one.found.centre for one in found]),
+            item_places=self.journeys.task.keywords.item_places,
+            around=np.stack([self._around(one) for one in found]),
+            only=row,
+            again=self._again(sequence, at_ts_ms) if only is not None else np.zeros(0, np.float32),
+        )
+
+    def _around(self, journey: LiveJourney) -> FloatVector:
+        """Give the middle of a journey's items in the index's space, shape [D]."""
+        items = journey.found.item_idx
+        kept = items < len(self.vectors)
+        total = journey.found.weight[kept] @ self.vectors[items[kept]]
+        return np.asarray(total / max(float(np.linalg.norm(total)), 1e-9), np.float32)
+
+    def _again(self, sequence: UserSequence, at_ts_ms: int) -> FloatVector:
+        """Give the log of how much each item was wanted, where items may come back, shape [N]."""
+        if self._config.feed.repeat == "exclude" or not len(sequence):
+            return np.zeros(0, np.float32)
+        wanted = sequence.take((sequence.worth > 0) & (sequence.item_idx < len(self.vectors)))
+        age = (int(sequence.ts_ms[-1]) - wanted.ts_ms) / (
+            DAY_MS * self._config.journeys.half_life_days
+        )
+        total = np.bincount(wanted.item_idx, wanted.worth * 0.5**age, len(self.vectors))
+        return np.log1p(total).astype(np.float32)
 
     def try_interests(
         self,

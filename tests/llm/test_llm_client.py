@@ -27,7 +27,7 @@ from llm.openai_stub import (
     says,
 )
 from wayline.config import LlmConfig, load_config
-from wayline.errors import ConfigError, MissingPackageError, WaylineError
+from wayline.errors import ConfigError, WaylineError
 from wayline.llm import Answer, LlmClient, Refused
 
 
@@ -187,14 +187,6 @@ def test_an_answer_that_drips_is_a_time_out_too(stub: OpenAiStub) -> None:
         (outcome,) = client.ask([prompt()])
         assert isinstance(outcome, Answer)
         assert client.usage().requests == 2
-
-
-def test_without_the_package_it_says_what_to_install(
-    stub: OpenAiStub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "httpx2", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'wayline\[llm\]'"):
-        LlmClient(config_of(stub))
 
 
 def test_an_endpoint_where_nobody_listens_is_a_connection_refused(stub: OpenAiStub) -> None:

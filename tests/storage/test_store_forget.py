@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from wayline.storage import RequestTrace, Store, open_store
+from wayline.storage import RequestTrace, Store, StoredNotification, open_store
 
 
 def _files(path: Path) -> bytes:
@@ -41,6 +41,13 @@ def test_forgetting_leaves_no_byte_of_the_person(store: Store, path: Path, frame
             )
         ]
     )
+    store.queue_notifications(
+        [
+            StoredNotification(
+                "secret-id-01", key, "j", "secret journey", 1, "file", {"user_id": who}
+            )
+        ]
+    )
     assert who.encode() in _files(path)
 
     removed = store.forget_user(who)
@@ -52,11 +59,14 @@ def test_forgetting_leaves_no_byte_of_the_person(store: Store, path: Path, frame
         "requests": 1,
         "impressions": 0,
         "engagements": 0,
+        "notifications": 1,
     }
     left = _files(path)
     assert who.encode() not in left
     assert query.encode() not in left
     assert b"secret-note" not in left
+    assert b"secret-id" not in left
+    assert b"secret journey" not in left
     assert store.user_key(who) is None
     assert store.user_ids(np.array([key])) == [""]
     assert len(store.user_actions(key)) == 0

@@ -26,6 +26,7 @@ from wayline.cli.commands.import_ import import_
 from wayline.cli.commands.init import init
 from wayline.cli.commands.interest import interest
 from wayline.cli.commands.judge import judge
+from wayline.cli.commands.notify import notify
 from wayline.cli.commands.restore import restore
 from wayline.cli.commands.rollback import rollback
 from wayline.cli.commands.serve import serve
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
     init, import_, build, train, evaluate, judge, serve, feed, interest, forget, export,
+    init, import_, build, train, evaluate, serve, feed, interest, notify, forget, export,
     backup, restore, rollback, doctor, demo, version,
 )  # fmt: skip
 for command in COMMANDS:

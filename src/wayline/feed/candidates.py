@@ -27,6 +27,8 @@ class Candidates:
         Signals, in the order of the query's recipe; filled by a hydrator.
     interest : int32 array, shape [C]
         The person's interest nearest to the item, -1 for none; filled by a hydrator.
+    journey : int32 array, shape [C]
+        The person's journey that the item is on, -1 for none; filled by a hydrator.
     score : float32 array, shape [C]
         Filled by the scorers.
     via : uint32 array, shape [C]
@@ -58,6 +60,7 @@ class Candidates:
     read: Block | None = None
     read_row: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
     shortened: bool = False
+    journey: IndexVector = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def __len__(self) -> int:
         return len(self.item_idx)
@@ -71,6 +74,7 @@ class Candidates:
             fetched_by=self.fetched_by[rows],
             features=self.features[rows] if len(self.features) == n else self.features,
             interest=self.interest[rows] if len(self.interest) == n else self.interest,
+            journey=self.journey[rows] if len(self.journey) == n else self.journey,
             score=self.score[rows] if len(self.score) == n else self.score,
             via=self.via[rows] if len(self.via) == n else self.via,
             inputs=self.inputs[rows] if len(self.inputs) == n else self.inputs,

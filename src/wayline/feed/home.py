@@ -5,16 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from wayline.config import RetrievalConfig
-from wayline.feed.filters.rules import NotDisliked, NotHidden, NotMuted, NotSeen, NotShown
-from wayline.feed.hydrators.columns import NearestInterest, Signals
+from wayline.feed.filters.rules import (
+    NotDisliked,
+    NotHidden,
+    NotMuted,
+    NotMutedJourney,
+    NotSeen,
+    NotShown,
+)
+from wayline.feed.hydrators.columns import NearestInterest, NearestJourney, Signals
 from wayline.feed.pipeline import Pipeline
 from wayline.feed.query import FeedQuery
-from wayline.feed.scorers.blend import Fatigue, InterestLiking, RecipeBlend
+from wayline.feed.scorers.blend import Fatigue, InterestLiking, OnJourney, RecipeBlend
 from wayline.feed.scorers.learned import LearnedOrder
 from wayline.feed.selectors.ssd import SlidingSpectrum
 from wayline.retrieval.next_item import NextItemModel
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.sources.fresh import NOT_BORN, Fresh
+from wayline.retrieval.sources.journeys import Journeys, OneJourney
 from wayline.retrieval.sources.sequence import Sequence
 from wayline.retrieval.sources.tables import Related, Trending
 from wayline.retrieval.sources.vectors import Interests, Recent
@@ -22,6 +30,7 @@ from wayline.schema import IntVector
 from wayline.storage.vector_index import VectorIndex
 
 FRESH = 20  # newest items offered to every request
+FILTERS = (NotHidden(), NotDisliked(), NotSeen(), NotShown(), NotMuted(), NotMutedJourney())
 
 
 class Everything:
@@ -62,12 +71,25 @@ def home_pipeline(
             Related(config.per_source // 2),
             Trending(config.per_source // 2),
             Fresh(born_ts_ms, FRESH),
+            Journeys(index, config.per_source // 2),
             *([Sequence(next_items, config.per_source)] if next_items else []),
         ],
         hydrators=[Signals()],
-        filters=[NotHidden(), NotDisliked(), NotSeen(), NotShown(), NotMuted()],
+        filters=[*FILTERS],
         scorers=[RecipeBlend(), *([learned] if learned else []), InterestLiking(), Fatigue()],
-        late_hydrators=[NearestInterest()],
+        late_hydrators=[NearestInterest(), NearestJourney()],
+        selector=SlidingSpectrum(),
+    )
+
+
+def journey_pipeline(config: RetrievalConfig) -> Pipeline[FeedQuery]:
+    """Wire the feed of one journey: nothing that is not on it, in the order of what the person wants next."""
+    return Pipeline(
+        sources=[OneJourney(2 * config.per_source)],
+        hydrators=[Signals()],
+        filters=[*FILTERS],
+        scorers=[RecipeBlend(), OnJourney(), Fatigue()],
+        late_hydrators=[NearestInterest(), NearestJourney()],
         selector=SlidingSpectrum(),
     )
 
@@ -77,7 +99,7 @@ def fill_pipeline(popularity: Popularity, born_ts_ms: IntVector) -> Pipeline[Fee
     return Pipeline(
         sources=[Everything(popularity, born_ts_ms)],
         hydrators=[Signals()],
-        filters=[NotHidden(), NotDisliked(), NotSeen(), NotShown(), NotMuted()],
+        filters=[*FILTERS],
         scorers=[RecipeBlend(), InterestLiking(), Fatigue()],
         late_hydrators=[NearestInterest()],
         selector=SlidingSpectrum(),

@@ -14,6 +14,43 @@ from wayline.sequences.history import History, UserSequence
 
 
 @dataclass(frozen=True, slots=True)
+class JourneyView:
+    """A person's journeys as the stages of a feed read them, the best first.
+
+    Attributes
+    ----------
+    ids, names : list of str, J
+    muted : bool array, shape [J]
+    centres : float32 array, shape [J, P]
+        Where each journey stands among the items, a unit vector.
+    item_places : float32 array, shape [N, P]
+        Where the items stand.
+    around : float32 array, shape [J, D]
+        The middle of each journey's items in the index's space, a unit vector.
+    only : int
+        The journey whose own feed is asked for, -1 for the home feed.
+    again : float32 array, shape [N] or empty
+        Log of how much each item was acted on before; only where items may come back.
+    """
+
+    ids: list[str]
+    names: list[str]
+    muted: BoolVector
+    centres: FloatMatrix
+    item_places: FloatMatrix
+    around: FloatMatrix
+    only: int = -1
+    again: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def nearness(self, item_idx: IntVector) -> FloatMatrix:
+        """Give the cosine of items to each journey, shape [C, J]; -1 for items without a place."""
+        near = np.full((len(item_idx), len(self.ids)), -1.0, np.float32)
+        known = item_idx < len(self.item_places)
+        near[known] = self.item_places[item_idx[known]] @ self.centres.T
+        return near
+
+
+@dataclass(frozen=True, slots=True)
 class FeedQuery:
     """One request for one person's home feed.
 
@@ -51,6 +88,7 @@ class FeedQuery:
         How often each was looked past, faded by age.
     fatigue : float
         How many times halve an item's odds; 0 for no fatigue.
+    journeys : JourneyView, optional
     tokens : Tokens or RequestTokens, optional
         What a learned ranker reads of the person's actions (``ranking.examples.readings``).
     """
@@ -78,6 +116,7 @@ class FeedQuery:
     passed_item_idx: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
     passed: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))
     fatigue: float = 0.0
+    journeys: JourneyView | None = None
     tokens: Any = None
 
     def rng(self) -> np.random.Generator:

@@ -47,7 +47,8 @@ def explain(
     out = []
     for row in range(len(candidates)):
         reasons = _signal_reasons(query, candidates, row, why[row], names)
-        out.append(_with_interest(reasons, candidates, row, interest_names))
+        named = _with_interest(reasons, candidates, row, interest_names)
+        out.append(_with_journey(named, query, candidates, row))
     return out
 
 
@@ -129,6 +130,19 @@ def _with_interest(
     reason = Reason("interests", f"Belongs to your interest “{labels[q]}”", interest=ids[q])
     fetched = "interests" in candidates.sources_of(row)
     return [reason, *plain] if fetched else [*plain, reason]
+
+
+def _with_journey(
+    reasons: list[Reason], query: FeedQuery, candidates: Candidates, row: int
+) -> list[Reason]:
+    """Put the journey first in its own feed and where the item was fetched through it, last where it is only on it."""
+    view = query.journeys
+    j = int(candidates.journey[row]) if len(candidates.journey) else -1
+    if view is None or j < 0:
+        return reasons
+    reason = Reason("journeys", f"Part of your journey “{view.names[j]}”", journey=view.ids[j])
+    fetched = view.only >= 0 or "journeys" in candidates.sources_of(row)
+    return [reason, *reasons] if fetched else [*reasons, reason]
 
 
 def _listed(names: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -26,10 +27,13 @@ class ControlLog:
     Parameters
     ----------
     store : Store
+    names : collection of str
+        The actions that are controls.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, names: Collection[str] = CONTROLS) -> None:
         self._store = store
+        self._names = names
         self._lock = threading.Lock()
         self._rows: dict[int, list[_Row]] = {}
         self._position = 0
@@ -41,7 +45,7 @@ class ControlLog:
             return
         with self._lock:
             names = self._store.action_names()
-            keys = {key: name for key, name in enumerate(names, start=1) if name in CONTROLS}
+            keys = {key: name for key, name in enumerate(names, start=1) if name in self._names}
             if not keys:
                 self._position = (
                     end  # a name is in the dictionary before its first action is in the log

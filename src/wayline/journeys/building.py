@@ -99,6 +99,7 @@ def make_journeys(
     stamp: str,
     progress: Progress,
     only: IntVector | None = None,
+    most: int | None = None,
     ranker: JourneyRanker | None = None,
     workers: int = 0,
 ) -> MadeJourneys:
@@ -116,6 +117,8 @@ def make_journeys(
         See :func:`find_everybodys_journeys`.
     only : int64 array, optional
         Keys of the people to find journeys of.
+    most : int, optional
+        Newest actions of a person that are read.
     ranker : JourneyRanker, optional
         Use this one; learned from the log if not given.
     """
@@ -124,7 +127,7 @@ def make_journeys(
         keywords, rules_of(config), ranker or JourneyRanker(), texts["title"].to_list(), texts["item_id"].to_list(),
         now_ts_ms,
     )  # fmt: skip
-    people = log.people(user_ids=user_ids, before=before.of, only=only)
+    people = log.people(user_ids=user_ids, before=before.of, only=only, most=most)
     if ranker is None:
         ranker = learn_ranker(log, people, task, answers)
         task = Task(keywords, task.rules, ranker, task.titles, task.item_ids, now_ts_ms)

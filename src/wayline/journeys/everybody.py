@@ -6,10 +6,11 @@ import hashlib
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -38,6 +39,12 @@ class PersonLog:
     before: Sequence[Before]
 
 
+class _Texts(Protocol):
+    """A text by item position."""
+
+    def __getitem__(self, item_idx: int, /) -> str | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """What every chunk of a run has in common; goes to the workers once."""
@@ -45,13 +52,13 @@ class Task:
     keywords: Keywords
     rules: FinderRules
     ranker: JourneyRanker
-    titles: Mapping[int, str] | Sequence[str | None]
-    item_ids: Sequence[str]
+    titles: _Texts
+    item_ids: _Texts
     now_ts_ms: int
 
     def calls(self, items: list[int]) -> list[str]:
         """Give what items are called: their titles, else their ids."""
-        return [self.titles[i] or self.item_ids[i] for i in items]
+        return [self.titles[i] or self.item_ids[i] or "" for i in items]
 
 
 def find_and_rank(task: Task, person: PersonLog) -> tuple[list[FoundJourney], list[float]]:

@@ -12,7 +12,7 @@ from wayline.journeys.everybody import PersonLog
 from wayline.journeys.evidence import Words
 from wayline.journeys.finder import Before
 from wayline.journeys.keywords import BOARD, QUERY, Said, said_from
-from wayline.schema import FloatVector, IntVector
+from wayline.schema import BoolVector, FloatVector, IntVector
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class LogRows:
         before: Callable[[int], Sequence[Before]],
         only: IntVector | None = None,
         until_ts_ms: int | None = None,
+        most: int | None = None,
     ) -> list[PersonLog]:
         """Give people by ``user_key``, ascending; forgotten ones are left out.
 
@@ -68,13 +69,13 @@ class LogRows:
             Keys of the people wanted; all with any action of worth, or any word, if not given.
         until_ts_ms : int, optional
             Leave out what is later.
+        most : int, optional
+            A person's newest actions that are read.
         """
-        telling = self.worth != 0
-        if until_ts_ms is not None:
-            telling &= self.ts_ms <= until_ts_ms
-        rows = np.flatnonzero(telling)
+        read = self._newest(until_ts_ms, most)
+        rows = np.flatnonzero(read & (self.worth != 0))
         order = rows[np.argsort(self.user_idx[rows], kind="stable")]
-        spoken = self._words_by_user(until_ts_ms)
+        spoken = self._words_by_user(read)
         users = np.union1d(
             np.unique(self.user_idx[rows]), np.array(sorted(spoken), np.int64)
         ).astype(np.int64)
@@ -96,12 +97,25 @@ class LogRows:
                 )  # fmt: skip
         return out
 
-    def _words_by_user(self, until_ts_ms: int | None) -> dict[int, Words]:
+    def _newest(self, until_ts_ms: int | None, most: int | None) -> BoolVector:
+        """Say which rows are read, shape [M]."""
+        read = np.ones(len(self.ts_ms), bool) if until_ts_ms is None else self.ts_ms <= until_ts_ms
+        if most is None:
+            return read
+        rows = np.flatnonzero(read)
+        order = rows[np.argsort(self.user_idx[rows], kind="stable")]
+        _, start, count = np.unique(self.user_idx[order], return_index=True, return_counts=True)
+        back = np.repeat(start + count, count) - np.arange(len(order))  # 1 for the newest
+        out = np.zeros(len(self.ts_ms), bool)
+        out[order[back <= most]] = True
+        return out
+
+    def _words_by_user(self, read: BoolVector) -> dict[int, Words]:
         found: dict[int, tuple[list[str], list[int], list[int]]] = {}
         for row, query, board in self._spoken():
-            ts_ms = int(self.ts_ms[row])
-            if until_ts_ms is not None and ts_ms > until_ts_ms:
+            if not read[row]:
                 continue
+            ts_ms = int(self.ts_ms[row])
             text, kind, times = found.setdefault(int(self.user_idx[row]), ([], [], []))
             for one, what in ((query, QUERY), (board, BOARD)):
                 if one and one.strip():

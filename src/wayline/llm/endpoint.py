@@ -6,12 +6,13 @@ import ipaddress
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from types import ModuleType
 from urllib.parse import urlsplit
+
+import httpx2
 
 from wayline.clock import Clock
 from wayline.config import LlmConfig
-from wayline.errors import ConfigError, MissingPackageError
+from wayline.errors import ConfigError
 from wayline.llm.texts import one_line
 
 MAX_ANSWER_BYTES = 1_000_000
@@ -44,8 +45,6 @@ class Endpoint:
     ------
     ConfigError
         If ``[llm]`` does not name a model, or its ``base_url`` or ``api_key`` cannot be used.
-    MissingPackageError
-        If httpx2 is not installed.
     """
 
     def __init__(self, config: LlmConfig, *, clock: Clock) -> None:
@@ -53,10 +52,9 @@ class Endpoint:
         self.bare_key = bool(config.api_key) and self.url.startswith("http:") and not loopback
         self._timeout_s = config.timeout_s
         self._clock = clock
-        self._httpx = _httpx2()
-        self._http = self._httpx.Client(
+        self._http = httpx2.Client(
             timeout=config.timeout_s,
-            limits=self._httpx.Limits(max_connections=config.concurrency),
+            limits=httpx2.Limits(max_connections=config.concurrency),
             follow_redirects=False,
             trust_env=not loopback,  # proxies are for what is outside
             headers=_headers(config),
@@ -83,9 +81,9 @@ class Endpoint:
                         raise NoReplyError("timeout", f"no end after {self._timeout_s:g} s")
                 patience = self._retry_after_s(response.headers.get("Retry-After"))
                 return Reply(response.status_code, b"".join(parts), patience)
-        except self._httpx.TimeoutException:
+        except httpx2.TimeoutException:
             raise NoReplyError("timeout", f"no answer after {self._timeout_s:g} s") from None
-        except self._httpx.RequestError as error:  # refused, reset, cut short, a body that is none
+        except httpx2.RequestError as error:  # refused, reset, cut short, a body that is none
             raise NoReplyError("connection", type(error).__name__) from None
 
     def _retry_after_s(self, text: str | None) -> float | None:
@@ -161,16 +159,6 @@ def _headers(config: LlmConfig) -> dict[str, str]:
             )
         headers["Authorization"] = f"Bearer {config.api_key}"
     return headers
-
-
-def _httpx2() -> ModuleType:
-    try:
-        import httpx2
-    except ImportError:
-        raise MissingPackageError(
-            "httpx2, which [llm] needs, is not installed: run `pip install 'wayline[llm]'`, or empty llm.base_url."
-        ) from None
-    return httpx2
 
 
 def said(body: bytes, secret: str) -> str:

@@ -7,7 +7,7 @@ Nothing above this folder knows which database runs: it asks for a
 
 from wayline.storage.generations import Generations, GenerationWriter
 from wayline.storage.locks import BuildLock
-from wayline.storage.store import Appended, RequestTrace, Store, open_store
+from wayline.storage.store import Appended, RequestTrace, Store, StoredNotification, open_store
 
 __all__ = [
     "Appended",
@@ -16,5 +16,6 @@ __all__ = [
     "Generations",
     "RequestTrace",
     "Store",
+    "StoredNotification",
     "open_store",
 ]

@@ -15,13 +15,15 @@ from wayline.errors import WorkspaceLockedError
 
 
 class BuildLock:
-    """Held while building, as a context manager.
+    """Held while building, or while doing something else that only one may do, as a context manager.
 
     Parameters
     ----------
     path : Path
         The lock file; made if it is not there and left behind, since removing it would let two
         builders lock two files.
+    doing : str
+        What it is held for, as the error names it.
 
     Raises
     ------
@@ -29,8 +31,9 @@ class BuildLock:
         On entering, if another process (or another BuildLock of this one) holds it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, doing: str = "build") -> None:
         self.path = path
+        self.doing = doing
         self._file: int | None = None
 
     def __enter__(self) -> Self:
@@ -42,8 +45,8 @@ class BuildLock:
             holder = os.pread(file, 64, 0).decode(errors="replace").strip() or "unknown"
             os.close(file)
             raise WorkspaceLockedError(
-                f"Another build is running in this workspace (process {holder}): wait for it to "
-                "end, or stop it."
+                f"Another {self.doing} is running in this workspace (process {holder}): wait for it "
+                "to end, or stop it."
             ) from None
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)

@@ -23,6 +23,7 @@ from wayline.schema import (
     ImpressionColumns,
     IntVector,
     ItemRecord,
+    NotificationFeedback,
 )
 
 if TYPE_CHECKING:
@@ -114,6 +115,35 @@ class ScoredRequest:
     tokens: bytes
     signals: Mapping[str, float]
     answers: Sequence[tuple[int, int, int]]
+
+
+WAITING = ("queued", "sending")
+"""The states of a notification that is still to be delivered."""
+NOTIFICATION_STATES = (*WAITING, "sent", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNotification:
+    """One notification as the outbox keeps it.
+
+    ``payload`` is what is delivered and ``features`` what the journey was like, both JSON objects. ``sending`` is the
+    state of one that was being handed over: whether it arrived is not known until the delivery is repeated.
+    ``next_ts_ms`` is when it may be tried; ``attempts`` how often it was.
+    """
+
+    notification_id: str
+    user_key: int
+    journey_id: str
+    journey: str
+    created_ts_ms: int
+    channel: str
+    payload: Mapping[str, Any]
+    features: Mapping[str, Any] = field(default_factory=dict)
+    status: str = "queued"
+    attempts: int = 0
+    next_ts_ms: int = 0
+    sent_ts_ms: int | None = None
+    error: str | None = None
 
 
 class Store(Protocol):
@@ -388,6 +418,57 @@ class Store(Protocol):
     def rebuild_engagements(self) -> int:
         """Count all engagements anew from the log and what was shown, in one transaction; gives
         their number. Changes nothing in a sound store.
+        """
+        ...
+
+    # -- what people are told ----------------------------------------------------------------------
+
+    def queue_notifications(self, rows: Sequence[StoredNotification]) -> int:
+        """Put notifications into the outbox, all or none; gives how many are new. One whose id is known stays as it
+        is; none is kept of a person forgotten meanwhile.
+        """
+        ...
+
+    def mark_notification(
+        self,
+        notification_id: str,
+        *,
+        status: str,
+        attempts: int,
+        next_ts_ms: int = 0,
+        sent_ts_ms: int | None = None,
+        error: str | None = None,
+    ) -> bool:
+        """Say what became of a delivery; False if the notification is gone (its person was forgotten) or was sent
+        already, and then nothing changes.
+        """
+        ...
+
+    def user_notifications(
+        self, user_key: int, *, until_ts_ms: int | None = None
+    ) -> list[StoredNotification]:
+        """One person's notifications created until then, newest first; empty for an unknown key."""
+        ...
+
+    def waiting_notifications(
+        self, *, due_ts_ms: int, limit: int = 100
+    ) -> list[StoredNotification]:
+        """Those that wait and may be tried at a moment, the longest waiting first."""
+        ...
+
+    def next_notification_ts_ms(self) -> int | None:
+        """When the first of those that wait may be tried; None if none waits."""
+        ...
+
+    def count_notifications(self) -> dict[str, int]:
+        """How many there are in each state, every state named."""
+        ...
+
+    def notification_feedback(
+        self, *, until_ts_ms: int | None = None
+    ) -> list[NotificationFeedback]:
+        """What came of each notification sent until then, oldest first, as far as its own person's actions until then
+        name it.
         """
         ...
 

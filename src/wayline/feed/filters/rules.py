@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wayline.feed.candidates import Candidates
-from wayline.feed.hydrators.columns import nearest_interest
+from wayline.feed.hydrators.columns import journey_of, nearest_interest
 from wayline.feed.query import FeedQuery
 from wayline.schema import BoolVector
 
@@ -70,3 +70,17 @@ class NotMuted:
             return np.ones(len(candidates), bool)
         interest = nearest_interest(query, candidates.item_idx)
         return ~((interest >= 0) & query.muted[interest])
+
+
+class NotMutedJourney:
+    """Items of a journey that the person has muted."""
+
+    reason = "muted_journey"
+
+    def keep(self, query: FeedQuery, candidates: Candidates) -> BoolVector:
+        """Say which stay, shape [C]."""
+        view = query.journeys
+        if view is None or not view.muted.any():
+            return np.ones(len(candidates), bool)
+        journey = journey_of(query, candidates.item_idx)
+        return ~((journey >= 0) & view.muted[journey])

@@ -8,6 +8,7 @@ import numpy as np
 
 from wayline.feed.candidates import Candidates
 from wayline.feed.query import FeedQuery
+from wayline.journeys.learning import BELONGS
 from wayline.schema import IndexVector, IntVector
 
 BELONGS_COSINE = 0.5
@@ -35,6 +36,27 @@ class NearestInterest:
     def hydrate(self, query: FeedQuery, candidates: Candidates) -> Candidates:
         """Fill ``interest``."""
         return replace(candidates, interest=nearest_interest(query, candidates.item_idx))
+
+
+class NearestJourney:
+    """The person's journey that each item is on."""
+
+    name = "nearest_journey"
+
+    def hydrate(self, query: FeedQuery, candidates: Candidates) -> Candidates:
+        """Fill ``journey``."""
+        return replace(candidates, journey=journey_of(query, candidates.item_idx))
+
+
+def journey_of(query: FeedQuery, item_idx: IntVector) -> IndexVector:
+    """Find the journey that each item is on, shape [C]; -1 for none. In a journey's own feed it is that journey."""
+    view = query.journeys
+    if view is None or not len(view.ids):
+        return np.full(len(item_idx), -1, np.int32)
+    near = view.nearness(item_idx)
+    best = near.argmax(axis=1) if view.only < 0 else np.full(len(item_idx), view.only)
+    on = near[np.arange(len(best)), best] >= BELONGS
+    return np.where(on, best, -1).astype(np.int32)
 
 
 def nearest_interest(

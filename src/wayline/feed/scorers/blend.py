@@ -22,6 +22,27 @@ class RecipeBlend:
         return replace(candidates, score=np.asarray(score, dtype=np.float32))
 
 
+class OnJourney:
+    """In a journey's own feed: the nearer to it the better, and what may come back counts as often as it did.
+
+    Both weights are log-odds, chosen on the development sets of ``wayline evaluate --journeys`` (docs/experiments.md).
+    """
+
+    name = "journey"
+    nearness = 3.0
+    again = 2.0
+
+    def score(self, query: FeedQuery, candidates: Candidates) -> Candidates:
+        """Add to ``score``, shape [C]."""
+        view = query.journeys
+        if view is None or view.only < 0:
+            return candidates
+        score = candidates.score + self.nearness * view.nearness(candidates.item_idx)[:, view.only]
+        known = candidates.item_idx < len(view.again)
+        score[known] += self.again * view.again[candidates.item_idx[known]]
+        return replace(candidates, score=np.asarray(score, np.float32))
+
+
 class InterestLiking:
     """Adds what came of earlier feeds of the same interest, and the person's own word about it.
 

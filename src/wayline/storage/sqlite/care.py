@@ -43,6 +43,14 @@ COUNTED_BROKEN = {  # what each row is that the query behind it finds: FROM … 
     "WHERE r.request_number = e.request_number AND r.user_key = e.user_key)",
     "packed histories of unknown or forgotten people": "histories "
     f"WHERE user_key NOT IN ({KNOWN_USERS})",
+    "notifications of unknown or forgotten people": "notifications "
+    f"WHERE user_key NOT IN ({KNOWN_USERS})",
+    "notifications in no known state": "notifications "
+    "WHERE status NOT IN ('queued', 'sending', 'sent', 'failed')",
+    "notifications that are sent without a time, or have one and are not": "notifications "
+    "WHERE (status = 'sent') <> (sent_ts_ms IS NOT NULL)",
+    "notifications that cannot be read": "notifications "
+    "WHERE NOT json_valid(payload) OR NOT json_valid(features)",
     "chunks of the log that overlap": "(SELECT first_position, lag(last_position) OVER "
     "(ORDER BY last_position) AS before FROM log) WHERE first_position <= before",
     "chunks of the log that run backwards": "log WHERE first_position > last_position",

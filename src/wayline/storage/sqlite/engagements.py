@@ -91,7 +91,7 @@ def attribute_requests(
     ]
     if pairs:
         positions, numbers = np.array(sorted(pairs), np.int64).T
-        for claims in _claims_at(connection, positions, numbers, path):
+        for claims in claims_at(connection, positions, numbers, path):
             _record(connection, claims)
 
 
@@ -268,10 +268,10 @@ def _claims_of_log(connection: sqlite3.Connection, path: Path) -> Iterator[Claim
     while rows := cursor.fetchmany(READ_REQUESTS):
         pairs.append(np.array(rows, np.int64))
     positions, numbers = np.concatenate(pairs).T
-    yield from _claims_at(connection, positions, numbers, path)
+    yield from claims_at(connection, positions, numbers, path)
 
 
-def _claims_at(
+def claims_at(
     connection: sqlite3.Connection, positions: IntVector, numbers: IntVector, path: Path
 ) -> Iterator[Claims]:
     """The actions at ascending positions, each with the number of the request it names."""

@@ -35,11 +35,21 @@ def forget_user(connections: Connections, user_id: str) -> dict[str, int]:
     with connections.writing() as connection:
         user_key = key_of(connection, USERS, user_id)
         removed = dict.fromkeys(
-            ("users", "actions", "action_details", "requests", "impressions", "engagements"), 0
+            (
+                "users",
+                "actions",
+                "action_details",
+                "requests",
+                "impressions",
+                "engagements",
+                "notifications",
+            ),
+            0,
         )
         if user_key is not None:
             packed.unpack(connection, user_key)  # all of them in one place
             texts += _queries(connection, user_key)
+            texts += _notification_ids(connection, user_key)
             removed = _remove(connection, user_key, connections.path)
     _erase(connections, [text.encode() for text in texts])
     return removed
@@ -53,6 +63,16 @@ def _queries(connection: sqlite3.Connection, user_key: int) -> list[str]:
         (user_key,),
     )
     return [query for (query,) in rows]
+
+
+def _notification_ids(connection: sqlite3.Connection, user_key: int) -> list[str]:
+    """The beginnings of the ids of what a person was told: a stray copy of such a row has one (one piece of each, as
+    there may be hundreds).
+    """
+    rows = connection.execute(
+        "SELECT notification_id FROM notifications WHERE user_key = ?", (user_key,)
+    )
+    return [notification_id[:PIECE_BYTES] for (notification_id,) in rows]
 
 
 def _remove(connection: sqlite3.Connection, user_key: int, path: Path) -> dict[str, int]:
@@ -76,6 +96,7 @@ def _remove(connection: sqlite3.Connection, user_key: int, path: Path) -> dict[s
     _rewrite_log(connection, np.sort(positions), user_key, path)
     actions = connection.execute("DELETE FROM actions WHERE user_key = ?", me).rowcount
     requests = connection.execute("DELETE FROM requests WHERE user_key = ?", me).rowcount
+    told = connection.execute("DELETE FROM notifications WHERE user_key = ?", me).rowcount
     count_forgetting(connection)
     users = connection.execute("UPDATE users SET user_id = NULL WHERE user_key = ?", me).rowcount
     return {
@@ -85,6 +106,7 @@ def _remove(connection: sqlite3.Connection, user_key: int, path: Path) -> dict[s
         "requests": requests,
         "impressions": int(shown),
         "engagements": engaged,
+        "notifications": told,
     }
 
 

@@ -155,6 +155,26 @@ ALTER TABLE requests ADD COLUMN tokens BLOB;
 VERSION_5 = """
 -- Searches and boards are few among the actions that came through a feed.
 CREATE INDEX action_details_words ON action_details (position) WHERE query IS NOT NULL OR board IS NOT NULL;
+-- What people are told: a row is here before it is handed to anybody. See notifications.py.
+CREATE TABLE notifications (
+    number INTEGER PRIMARY KEY,
+    notification_id TEXT NOT NULL UNIQUE,
+    user_key INTEGER NOT NULL,
+    journey_id TEXT NOT NULL,
+    journey TEXT NOT NULL,
+    created_ts_ms INTEGER NOT NULL,
+    channel TEXT NOT NULL,
+    payload TEXT NOT NULL,          -- JSON: what is delivered
+    features TEXT NOT NULL,         -- JSON: of the journey, then
+    status TEXT NOT NULL,           -- queued, sending, sent, failed
+    attempts INTEGER NOT NULL,
+    next_ts_ms INTEGER NOT NULL,    -- not tried before
+    sent_ts_ms INTEGER,
+    error TEXT
+);
+CREATE INDEX notifications_user ON notifications (user_key, created_ts_ms);
+CREATE INDEX notifications_waiting ON notifications (next_ts_ms)
+    WHERE status IN ('queued', 'sending');
 """
 
 
@@ -190,8 +210,8 @@ def _rank(connection: sqlite3.Connection) -> None:
     _run(connection, VERSION_4)
 
 
-def _find_words(connection: sqlite3.Connection) -> None:
-    """Version 5: searches and boards are found without reading every detail."""
+def _find_words_and_notify(connection: sqlite3.Connection) -> None:
+    """Version 5: searches are found without reading every detail, and notifications wait here for their delivery."""
     _run(connection, VERSION_5)
 
 
@@ -206,7 +226,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _attribute,
     _pack,
     _rank,
-    _find_words,
+    _find_words_and_notify,
 )
 """``MIGRATIONS[v]`` takes a file of version ``v`` to ``v + 1``; runs inside the caller's
 transaction.

@@ -20,6 +20,7 @@ from wayline.schema import (
     ImpressionColumns,
     IntVector,
     ItemRecord,
+    NotificationFeedback,
 )
 from wayline.storage.sqlite import (
     append,
@@ -32,6 +33,7 @@ from wayline.storage.sqlite import (
     items,
     keys,
     log,
+    notifications,
     packed,
     traces,
 )
@@ -39,7 +41,14 @@ from wayline.storage.sqlite.connections import Connections
 from wayline.storage.sqlite.dictionaries import ACTION_NAMES, ITEMS, SURFACES, USERS
 from wayline.storage.sqlite.group import GroupCommit
 from wayline.storage.sqlite.keys import Keys
-from wayline.storage.store import BUSY_TIMEOUT_S, SCAN_ROWS, Appended, RequestTrace, ScoredRequest
+from wayline.storage.store import (
+    BUSY_TIMEOUT_S,
+    SCAN_ROWS,
+    Appended,
+    RequestTrace,
+    ScoredRequest,
+    StoredNotification,
+)
 
 
 class SqliteStore:
@@ -258,6 +267,55 @@ class SqliteStore:
     def rebuild_engagements(self) -> int:
         with self._connections.writing() as connection:
             return engagements.rebuild(connection, self.path)
+
+    # -- what people are told
+
+    def queue_notifications(self, rows: Sequence[StoredNotification]) -> int:
+        if not rows:
+            return 0
+        with self._connections.writing() as connection:
+            return notifications.queue(connection, rows)
+
+    def mark_notification(
+        self,
+        notification_id: str,
+        *,
+        status: str,
+        attempts: int,
+        next_ts_ms: int = 0,
+        sent_ts_ms: int | None = None,
+        error: str | None = None,
+    ) -> bool:
+        with self._connections.writing() as connection:
+            return notifications.mark(
+                connection, notification_id, (status, attempts, next_ts_ms, sent_ts_ms, error)
+            )
+
+    def user_notifications(
+        self, user_key: int, *, until_ts_ms: int | None = None
+    ) -> list[StoredNotification]:
+        with self._connections.reading() as connection:
+            return notifications.of_user(connection, user_key, until_ts_ms)
+
+    def waiting_notifications(
+        self, *, due_ts_ms: int, limit: int = 100
+    ) -> list[StoredNotification]:
+        with self._connections.reading() as connection:
+            return notifications.waiting(connection, due_ts_ms, limit)
+
+    def next_notification_ts_ms(self) -> int | None:
+        with self._connections.reading() as connection:
+            return notifications.next_ts_ms(connection)
+
+    def count_notifications(self) -> dict[str, int]:
+        with self._connections.reading() as connection:
+            return notifications.count(connection)
+
+    def notification_feedback(
+        self, *, until_ts_ms: int | None = None
+    ) -> list[NotificationFeedback]:
+        with self._connections.snapshot() as connection:
+            return notifications.feedback(connection, until_ts_ms, self.path)
 
     # -- care
 
