@@ -398,6 +398,7 @@ def journey_records(
                 related=related_to(served.related, journey.name, names, keywords, taste),
                 muted=one.muted,
                 boost=one.boost,
+                features=one.features,
             )
         )
     return out

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from wayline.config import Config
@@ -19,120 +16,29 @@ from wayline.embeddings.build import Embeddings, Interactions, build_embeddings
 from wayline.embeddings.linear import quantise
 from wayline.embeddings.near_duplicates import near_duplicates
 from wayline.embeddings.text import item_text
-from wayline.errors import NothingToBuildError
 from wayline.interests.everybody import find_everybodys_interests
 from wayline.interests.labels import Labeller
 from wayline.interests.live import Counted, LiveInterests
 from wayline.interests.table import InterestTable
-from wayline.journeys.building import JOURNEYS, MadeJourneys, make_journeys, make_keywords
-from wayline.journeys.people import LogRows
-from wayline.journeys.table import JourneyTable
+from wayline.journey_builder import find_all_journeys
+from wayline.log_columns import LogColumns, Progress, Stopwatch, read_log, read_texts
 from wayline.ranking.learned import carry
-from wayline.retrieval.fit import Touches, Wants, count_tables, fit_recipe
+from wayline.retrieval.fit import Wants, count_tables, fit_recipe
 from wayline.retrieval.next_item.inference import FOLDER as NEXT_ITEM
 from wayline.retrieval.recipe import Recipe, plain_recipe
 from wayline.retrieval.sources.fresh import NOT_BORN
 from wayline.rewards.reward import mean_rate
-from wayline.schema import CONTROL_PREFIXES, BoolVector, FloatMatrix, FloatVector, IntVector
-from wayline.sequences.history import UserSequence, Worths, ranks
+from wayline.schema import BoolVector, FloatMatrix, IntVector
+from wayline.sequences.history import UserSequence, Worths
 from wayline.storage.generations import Generations
 from wayline.storage.store import Store
 from wayline.storage.usearch_index import UsearchIndex
 
-Progress = Callable[[str, float], None]
 KEPT_GENERATIONS = 5
 INTERESTS = "interests.parquet"
 NEWEST = "newest_ts_ms.npy"
 WANTED_PAIRS = "wanted_pairs.npy"
 HEARD = "heard.npy"  # only of a build with `until`
-
-
-@dataclass(frozen=True, slots=True)
-class LogColumns:
-    """The log as far as a build reads it, oldest first, shape [M]; ``worth`` scaled to 1."""
-
-    user_idx: IntVector
-    item_idx: IntVector
-    action_key: npt.NDArray[np.int16]
-    ts_ms: IntVector
-    worth: FloatVector
-    positions: IntVector
-    position: int
-    until: int
-    n_users: int
-    n_items: int
-
-    def newest_ts_ms(self) -> IntVector:
-        """Give each person's newest action, -1 for none, shape [U]."""
-        newest = np.full(self.n_users, -1, np.int64)
-        newest[self.user_idx] = self.ts_ms  # oldest first, so the last one stays
-        return newest
-
-    def wants(self) -> Wants:
-        """Give the first-time wanting actions."""
-        positive = np.flatnonzero(self.worth > 0)
-        pair = self.user_idx[positive] * np.int64(self.n_items + 1) + self.item_idx[positive]
-        _, first, inverse = np.unique(pair, return_index=True, return_inverse=True)
-        largest = np.zeros(len(first), np.float32)
-        np.maximum.at(largest, inverse, self.worth[positive])
-        order = np.argsort(first)
-        rows = positive[first[order]]
-        return Wants(
-            self.user_idx[rows], self.item_idx[rows], self.ts_ms[rows], largest[order],
-            self.n_users, self.n_items, touches=Touches(ranks(first)[inverse], self.ts_ms[positive]),
-        )  # fmt: skip
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """Seconds by step, and the progress shown meanwhile."""
-
-    progress: Progress
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[Callable[[float], None]]:
-        """Time one step; what it yields takes the share done."""
-        self.progress(name, 0.0)
-        began = time.perf_counter()
-        yield lambda share: self.progress(name, share)
-        self.seconds[name] = round(time.perf_counter() - began, 2)
-        self.progress(name, 1.0)
-
-
-def read_log(store: Store, worths: Worths, until_ts_ms: int | None) -> LogColumns:
-    """Read the whole log up to a time, oldest first.
-
-    Raises
-    ------
-    NothingToBuildError
-        If no action up to then is worth anything above 0.
-    """
-    parts = list(store.scan_actions(until_ts_ms=until_ts_ms))
-    if not parts:
-        when = "in the workspace" if until_ts_ms is None else "up to that time"
-        raise NothingToBuildError(
-            f"There are no actions {when}: import some with `wayline import FILE`."
-        )
-    ts_ms = np.concatenate([p.ts_ms for p in parts])
-    worth = worths.of(np.concatenate([p.action_key for p in parts]).astype(np.int64))
-    if not (worth > 0).any():
-        raise NothingToBuildError(
-            f"None of {len(ts_ms):,} actions is worth anything above 0 (they are called "
-            f"{', '.join(sorted(store.action_names())[:8])}): name them under [actions] in wayline.toml."
-        )
-    order = np.argsort(ts_ms, kind="stable")
-    user_key = np.concatenate([p.user_key for p in parts])[order]
-    item_key = np.concatenate([p.item_key for p in parts])[order]
-    return LogColumns(
-        user_key - 1, item_key - 1,
-        np.concatenate([p.action_key for p in parts])[order], ts_ms[order], worth[order],
-        np.concatenate([p.position for p in parts])[order],
-        position=int(parts[-1].position[-1]),
-        until=int(ts_ms.max()) if until_ts_ms is None else until_ts_ms,
-        n_users=int(user_key.max()),
-        n_items=max(int(item_key.max()), store.count_items() if until_ts_ms is None else 0),
-    )  # fmt: skip
 
 
 def build_generation(
@@ -159,7 +65,7 @@ def build_generation(
     with watch.step("read the log"):
         worths = Worths(config.actions, store.action_names())
         log = read_log(store, worths, until_ts_ms)
-        texts = _texts(store, log.n_items)
+        texts = read_texts(store, log.n_items)
         heard = None if until_ts_ms is None else ~_unheard_of(log, texts)
         wants = replace(log.wants(), heard=heard)
     support = np.bincount(wants.item_idx, minlength=log.n_items)
@@ -182,23 +88,16 @@ def build_generation(
     if config.journeys.mode == "on":
         with watch.step("find journeys") as share:
             journeys = find_all_journeys(
-                store, log, texts, found.vectors, found.usable, config, generations, cache, share
-            )
+                store, log, texts, found.vectors, found.usable, config, generations, cache,
+                lambda _what, done: share(done),
+            )  # fmt: skip
     with watch.step("publish"), generations.begin() as writer:
         folder = writer.path
         if journeys is not None:
             journeys.save(folder)
         index.save(folder / "index.usearch")
-        np.save(folder / "vectors.npy", found.vectors)
-        np.save(folder / "vectors.int8.npy", quantise(found.vectors))
-        np.save(folder / "usable.npy", found.usable)
-        np.save(folder / "left_out.npy", left_out)
-        if heard is not None:
-            np.save(folder / HEARD, heard)
-        np.save(folder / "born_ts_ms.npy", _born(texts, wants))
-        np.save(folder / "want_ts_ms.npy", wants.ts_ms)
-        np.save(folder / WANTED_PAIRS, np.sort(pairs_of(wants.user_idx + 1, wants.item_idx + 1)))
-        np.save(folder / "want_item_idx.npy", wants.item_idx.astype(np.int32))
+        _save_items(folder, found, left_out, _born(texts, wants))
+        _save_wants(folder, wants)
         for name, table in tables.items():
             table.save(folder, name)
         recipe.save(folder / "recipe.json")
@@ -217,42 +116,22 @@ def build_generation(
     return id_
 
 
-def log_rows(store: Store, log: LogColumns) -> LogRows:
-    """Give the log as journeys read it, with what people searched for."""
-    ours = [
-        key for key, name in enumerate(store.action_names(), 1) if name.startswith(CONTROL_PREFIXES)
-    ]
-    words = store.action_words()
-    if ours and words.height:  # controls carry texts of their own
-        theirs = log.positions[np.isin(log.action_key, ours)]
-        words = words.filter(~pl.col("position").is_in(theirs.tolist()))
-    return LogRows(log.user_idx, log.item_idx, log.ts_ms, log.worth, log.positions, words)
+def _save_items(
+    folder: Path, found: Embeddings, left_out: BoolVector, born_ts_ms: IntVector
+) -> None:
+    np.save(folder / "vectors.npy", found.vectors)
+    np.save(folder / "vectors.int8.npy", quantise(found.vectors))
+    np.save(folder / "usable.npy", found.usable)
+    np.save(folder / "left_out.npy", left_out)
+    np.save(folder / "born_ts_ms.npy", born_ts_ms)
 
 
-def find_all_journeys(
-    store: Store,
-    log: LogColumns,
-    texts: pl.DataFrame,
-    vectors: FloatMatrix,
-    usable: BoolVector,
-    config: Config,
-    generations: Generations,
-    cache: Path,
-    share: Callable[[float], None],
-) -> MadeJourneys:
-    """Find everybody's journeys; ids and names continue those of the generation in use."""
-    current = generations.current()
-    before = JourneyTable.read(
-        generations.open(current)[0] / JOURNEYS if current else cache / JOURNEYS
-    )
-    rows = log_rows(store, log)
-    keywords = make_keywords(texts, vectors, usable, rows, config.embeddings, cache)
-    stamp = f"{current} {log.position} {log.until} {config.journeys} {config.actions} {config.embeddings}"
-    return make_journeys(
-        keywords, texts, rows, config.journeys, now_ts_ms=log.until, user_ids=store.user_ids, before=before,
-        answers=None, unfinished=cache / "journeys", stamp=stamp, progress=lambda _what, done: share(done),
-        most=config.sequences.lifelong,
-    )  # fmt: skip
+def _save_wants(folder: Path, wants: Wants) -> None:
+    if wants.heard is not None:
+        np.save(folder / HEARD, wants.heard)
+    np.save(folder / "want_ts_ms.npy", wants.ts_ms)
+    np.save(folder / WANTED_PAIRS, np.sort(pairs_of(wants.user_idx + 1, wants.item_idx + 1)))
+    np.save(folder / "want_item_idx.npy", wants.item_idx.astype(np.int32))
 
 
 def _carry_learned(generations: Generations, folder: Path, found: Embeddings) -> dict[str, Any]:
@@ -294,12 +173,6 @@ def _manifest(
         "actions_worth": dict(config.actions),
         "seconds": watch.seconds,
     }
-
-
-def _texts(store: Store, n_items: int) -> pl.DataFrame:
-    texts = store.item_texts().head(n_items)
-    ids = store.item_ids(texts["item_key"].to_numpy())
-    return texts.with_columns(item_id=pl.Series(ids, dtype=pl.String))
 
 
 def _embed(
@@ -367,7 +240,7 @@ def _fit(
 
 def past_vectors(store: Store, config: Config, past: Wants, cache: Path) -> FloatMatrix:
     """Make item vectors [N, D] as a build would have made them from the actions given and no later ones."""
-    texts = _texts(store, past.n_items)
+    texts = read_texts(store, past.n_items)
     return _embed(texts, past, config, cache, lambda _: None).vectors
 
 

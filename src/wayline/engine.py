@@ -29,7 +29,7 @@ from wayline.answering import (
     sequence_records,
     write_cursor,
 )
-from wayline.builder import INTERESTS, Progress, build_generation
+from wayline.builder import INTERESTS, build_generation
 from wayline.clock import Clock, to_ts_ms, wall_clock
 from wayline.config import load_config
 from wayline.errors import (
@@ -48,6 +48,8 @@ from wayline.feed.traces import TraceWriter
 from wayline.intake import Chunk, ColumnMap, read_actions, read_items, validate_actions
 from wayline.interests.control_log import ControlLog
 from wayline.interests.controls import INTEREST, JOURNEY, control_rows
+from wayline.journey_builder import rebuild_journeys
+from wayline.log_columns import Progress
 from wayline.notifications.copy import Shown
 from wayline.notifications.run import Delivered
 from wayline.notifications.wishes import WishLog
@@ -268,6 +270,30 @@ class Engine:
                 progress=progress or (lambda _name, _share: None),
             )
         self._keeper.offer_all()
+        return self._generation(id_)
+
+    def build_journeys(
+        self, *, since: At | None = None, progress: Progress | None = None
+    ) -> Generation:
+        """Find journeys anew on the generation in use, and serve it with them; a generation is built where none is.
+
+        Parameters
+        ----------
+        since : time, optional
+            Only of people with an action at or after this: they get what a run for all would give them.
+        progress : callable, optional
+            Called with what is done and the share of it.
+        """
+        if self._generations.current() is None:
+            return self.build(progress=progress)
+        with full_disk_said(self.path), self._generations.lock():
+            id_ = rebuild_journeys(
+                self.store, self._generations, self.config,
+                since_ts_ms=None if since is None else to_ts_ms(since),
+                now_ts_ms=wall_clock(),
+                cache=self.path / "data" / "cache",
+                progress=progress or (lambda _name, _share: None),
+            )  # fmt: skip
         return self._generation(id_)
 
     def train(self, *, go_on: bool = False, progress: Progress | None = None) -> Generation:
@@ -844,6 +870,9 @@ class Engine:
             "user_id": user_id,
             "actions": [asdict(a) for a in actions],
             "interests": [asdict(i) for i in self.interests(user_id)] if known else [],
+            "journeys": [asdict(j) for j in self.journeys(user_id, limit=MAX_LIMIT)]
+            if known
+            else [],
             "requests": self._requests(user_id),
             "notifications": self._notifications(user_id),
         }

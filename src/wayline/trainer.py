@@ -6,8 +6,6 @@ it is held back: half of its people decide when training stops, the other half w
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,16 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wayline.builder import (
-    KEPT_GENERATIONS,
-    LogColumns,
-    Progress,
-    Stopwatch,
-    past_vectors,
-    read_log,
-)
+from wayline.builder import KEPT_GENERATIONS, past_vectors
 from wayline.config import Config
 from wayline.errors import MissingPackageError, RankerError, TooLittleToTrainError
+from wayline.log_columns import LogColumns, Progress, Stopwatch, read_log
 from wayline.ranking.examples.choosing import choose_reading, require_same_encoder
 from wayline.ranking.examples.heads import Heads, choose_heads
 from wayline.ranking.examples.requests import Examples
@@ -47,7 +39,7 @@ from wayline.retrieval.recipe import Recipe
 from wayline.retrieval.signals import HALF_LIVES_DAYS, SignalTables
 from wayline.schema import BoolVector, FloatMatrix, ImpressionColumns
 from wayline.sequences.history import Worths
-from wayline.storage.generations import MANIFEST, Generations
+from wayline.storage.generations import Generations, link_files
 from wayline.storage.store import Store
 
 if TYPE_CHECKING:
@@ -420,24 +412,3 @@ def _require_answers(material: Material) -> None:
                 f"{found:,} moments {name} were answered by something that retrieval knew, a ranker needs {least:,}: "
                 "go on with the recipe, and train when there are more actions."
             )
-
-
-def link_files(source: Path, target: Path, *, without: set[str]) -> None:
-    """Give a new generation the files of another: the same bytes where the disk can link, else copies.
-
-    Parameters
-    ----------
-    without : set of str
-        Folders and files of ``source`` that are left behind.
-    """
-    for path in sorted(source.rglob("*")):
-        place = path.relative_to(source)
-        if path.name == MANIFEST or place.parts[0] in without:
-            continue
-        if path.is_dir():
-            (target / place).mkdir(exist_ok=True)
-            continue
-        try:
-            os.link(path, target / place)
-        except OSError:  # another file system's rules
-            shutil.copy2(path, target / place)

@@ -77,13 +77,13 @@ def day(ts_ms: int | None) -> str:
     return datetime.fromtimestamp(ts_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, several: str = "") -> str:
     """A number with its noun.
 
     >>> count(1, "action"), count(2000, "action")
     ('1 action', '2,000 actions')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else several or noun + 's'}"
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wayline.cli.output import count, day, print_table, say
 from wayline.errors import NotFoundError
-from wayline.schema import ActionRecord, Feed, Interest, Reason, Sequences
+from wayline.schema import ActionRecord, Feed, Interest, Journey, Reason, Sequences
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
@@ -42,6 +42,42 @@ def print_interests(
     print_table(f"Interests of {user_id}", columns, rows)
     if len(interests) > most:
         say(f"and {count(len(interests) - most, 'smaller interest')}")
+
+
+def print_journeys(user_id: str, journeys: Sequence[Journey]) -> None:
+    """Print a person's journeys, the best first."""
+    rows = [
+        (
+            journey.id,
+            journey.name + (" (muted)" if journey.muted else ""),
+            ("evergreen" if journey.evergreen else journey.stage),
+            f"{journey.confidence:.0%}",
+            f"{journey.score:.2f}",
+            ", ".join(e.title or e.item_id for e in journey.evidence[:ITEMS_SHOWN]),
+            f"{journey.actions:,}",
+            day(journey.first_at)[:10],
+            day(journey.last_at)[:10],
+            ", ".join(journey.related),
+        )
+        for journey in journeys
+    ]
+    columns = (
+        "id", "journey", "stage", ">sure", ">score", "items", ">actions", "since", "last seen", "see also",
+    )  # fmt: skip
+    print_table(f"Journeys of {user_id}", columns, rows)
+
+
+def no_journeys(engine: Engine, user_id: str, *, acted: bool) -> str:
+    """Say why somebody has no journeys."""
+    if not acted:
+        return f"There are no actions of {user_id}, so no journeys."
+    rules = engine.config.journeys
+    if rules.mode == "off":
+        return 'There are no journeys: journeys.mode is "off".'
+    return (
+        f"{user_id} is on no journey: one takes {rules.min_actions} actions on {rules.min_items} items that go "
+        "together (journeys.min_actions, journeys.min_items). If the last build is old, run `wayline build`."
+    )
 
 
 def _standing(interest: Interest) -> str:

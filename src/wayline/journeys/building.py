@@ -71,6 +71,7 @@ def make_keywords(
     log: LogRows,
     embeddings: EmbeddingsConfig,
     cache: Path,
+    blocked: Callable[[str], bool] | None = None,
 ) -> Keywords:
     """Find the keywords of a catalogue; their text vectors are kept in ``cache`` for the next build."""
 
@@ -82,7 +83,7 @@ def make_keywords(
             cache_path=cache / "keyword_vectors.npz",
         ).vectors
 
-    return find_keywords(texts, vectors, usable, encode, said=log.said())
+    return find_keywords(texts, vectors, usable, encode, said=log.said(), blocked=blocked)
 
 
 def make_journeys(

@@ -33,11 +33,15 @@ class FinderRules:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """A journey as it was found the last time: whose name and id are kept if it is still there."""
+    """A journey as it was found the last time: whose name and id are kept if it is still there.
+
+    ``called`` is what a language model called it, empty for none.
+    """
 
     id: str
     name: str
     item_idx: IntVector
+    called: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,6 +181,7 @@ def find_keywords(
     encode: TextEncoder,
     *,
     said: Said | None = None,
+    blocked: Callable[[str], bool] | None = None,
 ) -> Keywords:
     """Find the keywords of a catalogue and place its items among them.
 
@@ -196,6 +197,8 @@ def find_keywords(
         Gives the vectors of texts, shape [K, any]; asked once, for all keywords.
     said : Said, optional
         Searches and boards; one that a single person used stays theirs and is no keyword.
+    blocked : callable, optional
+        Says of a text that it must not be said to anybody: it is no keyword.
     """
     catalogue = _read(texts)
     space = _Space(vectors, usable)
@@ -208,6 +211,10 @@ def find_keywords(
     if not keys:
         return _nothing(len(vectors), space)
     shouting = is_shouting(texts["title"].to_list())
+    if blocked is not None:
+        keys = [k for k in keys if not blocked(catalogue.write(k, shouting) or heard[k].text)]
+    if not keys:
+        return _nothing(len(vectors), space)
     written = [catalogue.write(key, shouting) or heard[key].text for key in keys]
     kinds = np.array([heard[k].kind if k in heard else catalogue.kind(k) for k in keys], np.int32)
     counts = np.array([len(posted[key]) for key in keys], np.float64)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from wayline.interests.controls import Control, Standing, settle
 from wayline.journeys.everybody import PersonLog, Task
-from wayline.journeys.evidence import Words
 from wayline.journeys.finder import Before, FoundJourney, find_journeys
-from wayline.journeys.ranking import diversify, features_of
+from wayline.journeys.names import name_key
+from wayline.journeys.ranking import FEATURES, diversify, features_of
 from wayline.journeys.table import JourneyTable
 
 KEPT = 1024  # people whose journeys stay in memory
@@ -27,6 +27,7 @@ class LiveJourney:
     score: float
     muted: bool
     boost: float
+    features: dict[str, float]
 
 
 class LiveJourneys:
@@ -70,10 +71,23 @@ class LiveJourneys:
         if not found:
             return []
         standing = settle([one.id for one in found], [one.item_idx for one in found], controls)
-        score = self._task.ranker.score(features_of(found, at_ts_ms)) * standing.boost
+        features = features_of(found, at_ts_ms)
+        score = self._task.ranker.score(features) * standing.boost
         order, final = diversify(score, np.stack([one.centre for one in found]))
         order = sorted(order, key=lambda q: bool(standing.muted[q]))
-        return [_live(found[q], float(final[q]), standing, q) for q in order]
+        called = {one.id: one.called for one in person.before if one.called}
+        names = _names(found, called, standing)
+        return [
+            LiveJourney(
+                found[q],
+                names[q],
+                float(final[q]),
+                bool(standing.muted[q]),
+                float(standing.boost[q]),
+                dict(zip(FEATURES, features[q].round(5).tolist(), strict=True)),
+            )
+            for q in order
+        ]
 
     def _find(self, person: PersonLog, at_ts_ms: int) -> list[FoundJourney]:
         newest = max(
@@ -98,21 +112,12 @@ class LiveJourneys:
         return found
 
 
-def _live(found: FoundJourney, score: float, standing: Standing, q: int) -> LiveJourney:
-    return LiveJourney(
-        found,
-        standing.name[q] or found.name,
-        score,
-        bool(standing.muted[q]),
-        float(standing.boost[q]),
-    )
-
-
-def unmuted(journeys: list[LiveJourney]) -> list[LiveJourney]:
-    """Give those that may be shown."""
-    return [one for one in journeys if not one.muted]
-
-
-def with_words(person: PersonLog, words: Words) -> PersonLog:
-    """Give a person with their searches and boards."""
-    return replace(person, words=words)
+def _names(found: list[FoundJourney], called: dict[str, str], standing: Standing) -> list[str]:
+    """Name each: the person's own name, else the model's where no other has it, else the keyword's."""
+    own = {name_key(one.name) for one in found}
+    out = []
+    for q, one in enumerate(found):
+        name = called.get(one.id, "")
+        free = name and (name_key(name) == name_key(one.name) or name_key(name) not in own)
+        out.append(standing.name[q] or (name if free else one.name))
+    return out

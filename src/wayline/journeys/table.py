@@ -15,6 +15,7 @@ SCHEMA: dict[str, Any] = {
     "user_key": pl.Int64,
     "journey_id": pl.String,
     "name": pl.String,
+    "called": pl.String,
     "score": pl.Float64,
     "stage": pl.String,
     "evergreen": pl.Boolean,
@@ -43,6 +44,7 @@ class JourneyTable:
         self.frame = frame
         self._user_key = frame["user_key"].to_numpy()
         self._ids, self._names, self._items = frame["journey_id"], frame["name"], frame["item_keys"]
+        self._called = frame["called"]
 
     @classmethod
     def read(cls, path: Path) -> JourneyTable:
@@ -56,9 +58,16 @@ class JourneyTable:
         """Give one person's journeys as of the build."""
         lo, hi = (int(n) for n in np.searchsorted(self._user_key, [user_key, user_key + 1]))
         return [
-            Before(self._ids[row], self._names[row], self._items[row].to_numpy() - 1)
+            Before(
+                self._ids[row], self._names[row], self._items[row].to_numpy() - 1, self._called[row]
+            )
             for row in range(lo, hi)
         ]
+
+    def called(self, user_key: int, journey_id: str, name: str) -> str:
+        """Give what a model called a journey that still has the same name; empty for none."""
+        known = (one for one in self.of(user_key) if one.id == journey_id and one.name == name)
+        return next((one.called for one in known), "")
 
 
 def rows_of(
@@ -70,6 +79,7 @@ def rows_of(
             "user_key": user_key,
             "journey_id": one.id,
             "name": one.name,
+            "called": "",
             "score": points,
             "stage": one.stage.stage,
             "evergreen": one.stage.evergreen,

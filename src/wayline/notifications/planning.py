@@ -109,6 +109,7 @@ def _record(
 def journey_features(journey: Journey, now_ts_ms: int) -> dict[str, Any]:
     """What a journey was like when it was told: kept with the notification for those who learn from its answer."""
     return {
+        **journey.features,
         "evergreen": journey.evergreen,
         "actions": journey.actions,
         "keywords": len(journey.keywords),

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from wayline.schema import ActionRecord, Interest, SimilarItem
+from wayline.schema import ActionRecord, Interest, Journey, Notification, SimilarItem
 
 _TEXT = {"type": "string"}
 _TIME = {
@@ -73,6 +73,29 @@ class InterestChange(BaseModel):
     muted: bool | None = Field(None, description="Show nothing of it")
     boost: float | None = Field(None, description="0.1 (less) to 10 (more); 1 is as it was")
     reset: bool = Field(False, description="Take back what was said of it, and its feedback")
+
+
+class JourneysReply(BaseModel):
+    """A person's journeys, the best first."""
+
+    journeys: list[Journey]
+
+
+class JourneyChange(BaseModel):
+    """What a person says about one of their journeys; what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str | None = Field(None, description="Their own name for it; empty: the automatic one")
+    muted: bool | None = Field(None, description="Show nothing of it, and tell nothing of it")
+    boost: float | None = Field(None, description="0.1 (less) to 10 (more); 1 is as it was")
+    reset: bool = Field(False, description="Take back what was said of it")
+
+
+class NotificationsReply(BaseModel):
+    """What a person would be told now, then what they were told, newest first."""
+
+    notifications: list[Notification]
 
 
 class ActionsReply(BaseModel):

@@ -239,3 +239,24 @@ def _files(folder: Path) -> list[str]:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link_files(source: Path, target: Path, *, without: set[str]) -> None:
+    """Give a new generation the files of another: the same bytes where the disk can link, else copies.
+
+    Parameters
+    ----------
+    without : set of str
+        Folders and files of ``source`` that are left behind.
+    """
+    for path in sorted(source.rglob("*")):
+        place = path.relative_to(source)
+        if path.name == MANIFEST or place.parts[0] in without:
+            continue
+        if path.is_dir():
+            (target / place).mkdir(exist_ok=True)
+            continue
+        try:
+            os.link(path, target / place)
+        except OSError:  # another file system's rules
+            shutil.copy2(path, target / place)

@@ -17,6 +17,9 @@ def feed(
     limit: Annotated[int | None, typer.Option(min=1, help="Else feed.limit.")] = None,
     surface: Annotated[str | None, typer.Option(help="Where it is shown, such as home.")] = None,
     cursor: Annotated[str | None, typer.Option(help="From the feed before: its next page.")] = None,
+    journey: Annotated[
+        str | None, typer.Option(help="The feed of this journey alone, by its id.")
+    ] = None,
     at: At = None,
     workspace: Workspace = HERE,
     as_json: AsJson = False,
@@ -24,7 +27,9 @@ def feed(
     """Show a person's feed, with a reason for every item."""
     at_ms = time_of(at)
     with opened(workspace) as engine:
-        answer = engine.feed(user_id, limit=limit, at=at_ms, surface=surface, cursor=cursor)
+        answer = engine.feed(
+            user_id, limit=limit, at=at_ms, surface=surface, cursor=cursor, journey=journey
+        )
     if as_json:
         print_json(answer)
         return

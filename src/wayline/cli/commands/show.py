@@ -1,4 +1,4 @@
-"""``wayline show user|item``: what is known about one of them."""
+"""``wayline show user|item|journeys``: what is known about one of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ import typer
 
 from wayline.cli.options import HERE, AsJson, At, Workspace, opened, time_of
 from wayline.cli.output import day, print_json, print_table, say
-from wayline.cli.views import print_actions, print_interests, print_sequences
+from wayline.cli.views import (
+    no_journeys,
+    print_actions,
+    print_interests,
+    print_journeys,
+    print_sequences,
+)
 
-show_app = typer.Typer(no_args_is_help=True, help="Show a user or an item.")
+show_app = typer.Typer(no_args_is_help=True, help="Show a user, an item, or a user's journeys.")
 
 
 @show_app.command()
@@ -44,6 +50,28 @@ def user(
         else:
             print_interests(engine, user_id, interests, most=limit)
             print_actions(engine, user_id, actions)
+
+
+@show_app.command()
+def journeys(
+    user_id: Annotated[str, typer.Argument(metavar="USER")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Else journeys.limit.")] = None,
+    *,
+    at: At = None,
+    workspace: Workspace = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a person is on: their journeys, named and staged, with what they rest on."""
+    at_ms = time_of(at)
+    with opened(workspace) as engine:
+        found = engine.journeys(user_id, at=at_ms, limit=limit)
+        acted = bool(engine.actions(user_id, limit=1, at=at_ms))
+        if as_json:
+            print_json({"user_id": user_id, "journeys": found})
+        elif found:
+            print_journeys(user_id, found)
+        else:
+            say(no_journeys(engine, user_id, acted=acted))
 
 
 @show_app.command()

@@ -10,9 +10,17 @@ from pydantic import AfterValidator
 
 from wayline.clock import to_ts_ms
 from wayline.errors import BadTimeError
-from wayline.schema import Feed, Interest
+from wayline.schema import Feed, Interest, Journey
 from wayline.server.middleware import Id
-from wayline.server.openapi import ActionsReply, ForgetReply, InterestChange, InterestsReply
+from wayline.server.openapi import (
+    ActionsReply,
+    ForgetReply,
+    InterestChange,
+    InterestsReply,
+    JourneyChange,
+    JourneysReply,
+    NotificationsReply,
+)
 from wayline.server.replies import reply
 
 router = APIRouter(prefix="/v1/users/{user_id}", tags=["users"])
@@ -48,6 +56,7 @@ def feed(
     limit: Annotated[int | None, Query(ge=1, le=500, description="At most")] = None,
     cursor: Annotated[str | None, Query(description="From the feed before: the next page")] = None,
     surface: Annotated[str | None, Query(description="Where it is shown, such as home")] = None,
+    journey: Annotated[str | None, Query(description="The feed of this journey alone")] = None,
     at: At = None,
 ) -> Response:
     """Give a person's feed, best first, with a reason for every item.
@@ -57,7 +66,7 @@ def feed(
     """
     started = time.perf_counter()
     answer = request.app.state.engine.feed(
-        user_id, limit=limit, at=_ts_ms(at), surface=surface, cursor=cursor
+        user_id, limit=limit, at=_ts_ms(at), surface=surface, cursor=cursor, journey=journey
     )
     request.app.state.metrics.observe_feed(answer, started)
     return reply(answer)
@@ -84,6 +93,43 @@ def change_interest(
     """
     engine = request.app.state.engine
     return reply(engine.change_interest(user_id, interest_id, **change.model_dump()))
+
+
+@router.get("/journeys", summary="What journeys a person is on", response_model=JourneysReply)
+def journeys(
+    request: Request,
+    user_id: Id,
+    limit: Annotated[int | None, Query(ge=1, le=500, description="At most")] = None,
+    at: At = None,
+) -> Response:
+    """Give a person's journeys, the best first; none for an unknown person."""
+    engine = request.app.state.engine
+    return reply({"journeys": engine.journeys(user_id, at=_ts_ms(at), limit=limit)})
+
+
+@router.patch(
+    "/journeys/{journey_id}",
+    summary="Steer a journey",
+    response_model=Journey,
+    openapi_extra={"requestBody": {"content": {"application/json": {"example": {"muted": True}}}}},
+)
+def change_journey(
+    request: Request, user_id: Id, journey_id: Id, change: JourneyChange
+) -> Response:
+    """Rename, mute, boost or reset a journey; it holds from the next answer on."""
+    engine = request.app.state.engine
+    return reply(engine.change_journey(user_id, journey_id, **change.model_dump()))
+
+
+@router.get(
+    "/notifications",
+    summary="What a person is told",
+    response_model=NotificationsReply,
+)
+def notifications(request: Request, user_id: Id, at: At = None) -> Response:
+    """Give what the person would be told now (`planned`), then what they were told, newest first."""
+    found = request.app.state.engine.notifications(user_id, at=_ts_ms(at))
+    return reply({"notifications": found})
 
 
 @router.get("/actions", summary="What a person did", response_model=ActionsReply)
