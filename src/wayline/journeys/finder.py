@@ -25,8 +25,10 @@ class FinderRules:
     """What makes a journey; see ``[journeys]`` in the settings."""
 
     cut: float = 0.8
+    largest: float = 0.25
     half_life_days: float = 90.0
-    min_actions: int = 3
+    min_history: int = 3
+    min_actions: int = 2
     min_items: int = 2
     stages: StageRules = field(default_factory=StageRules)
 
@@ -128,10 +130,12 @@ def find_journeys(
         now_ts_ms=now_ts_ms,
         half_life_days=rules.half_life_days,
     )
-    if not len(evidence):
+    if len(evidence.act_row) < rules.min_history:
         return []
     old_labels = _old_labels(evidence, before) if sticky else None
-    labels = cluster(evidence.places, evidence.weight, rules.cut, before=old_labels)
+    labels = cluster(
+        evidence.places, evidence.weight, rules.cut, largest=rules.largest, before=old_labels
+    )
     groups = _supported(evidence, labels, rules)
     if not groups:
         return []
