@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,11 +106,9 @@ def ranked_by_wanting(
     return [members[line.number][_first(wanted[members[line.number]], most)] for line in lines]
 
 
-def _first(score: npt.NDArray[np.floating], most: int) -> IntVector:  # type: ignore[type-arg]  # any float
-    if len(score) > most:
-        best = np.argpartition(-score, most - 1)[:most]
-    else:
-        best = np.arange(len(score))
+def _first(score: npt.NDArray[np.floating[Any]], most: int) -> IntVector:
+    every = len(score) <= most
+    best = np.arange(len(score)) if every else np.argpartition(-score, most - 1)[:most]
     return np.asarray(best[np.lexsort((best, -score[best]))], np.int64)
 
 

@@ -66,7 +66,7 @@ def cluster(
     return labels
 
 
-def _linked(x: FloatMatrix, cut: float, before: IntVector | None) -> IntVector:
+def _linked(x: FloatMatrix, cut: float, largest: float, before: IntVector | None) -> IntVector:
     if len(x) == 1:
         return np.zeros(1, np.int64)
     from scipy.cluster.hierarchy import linkage
