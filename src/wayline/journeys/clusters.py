@@ -14,7 +14,8 @@ import numpy.typing as npt
 from wayline.schema import FloatMatrix, IntVector
 
 NONE = -1
-STICKY = 0.8  # of the distance of two things that were on one journey before; chosen, not published
+# How the distance of two things changes that were on one journey before, and on two; chosen, not published.
+TOGETHER, APART = 0.7, 1.1
 LEAST_TO_SPLIT = 12
 SPLIT_ABOVE = 0.6  # chosen on the development sets: what is nearer is one thing, however large
 MOST = 800  # things clustered pair by pair; what weighs less joins the nearest cluster
@@ -43,9 +44,9 @@ def cluster(
         Share of all things above which a group says little of a person: it is taken apart where it joins, if it has
         ``LEAST_TO_SPLIT`` things and its halves are further apart than ``SPLIT_ABOVE``.
     before : int64 array, shape [M], optional
-        The group each thing was in when last asked, ``NONE`` for a new one. Those of one group are drawn together, so
-        that a few new things do not make a new picture; asked again with nothing new, the groups are the same: they
-        come first among what merges, and no distance between groups changes.
+        The group each thing was in when last asked, ``NONE`` for a new one. Those of one group are drawn together and
+        those of two apart, so that a few new things do not make a new picture. Asked again with nothing new, the groups
+        are the same: what merged does so earlier, and what was too far apart is further.
 
     Returns
     -------
@@ -74,7 +75,9 @@ def _linked(x: FloatMatrix, cut: float, largest: float, before: IntVector | None
     row, col = np.triu_indices(len(x), 1)
     distance = np.maximum(1.0 - (x @ x.T).astype(np.float64)[row, col], 0.0)
     if before is not None:
-        distance[(before[row] == before[col]) & (before[row] != NONE)] *= STICKY
+        known = (before[row] != NONE) & (before[col] != NONE)
+        distance[known & (before[row] == before[col])] *= TOGETHER
+        distance[known & (before[row] != before[col])] *= APART
     found = _cut(linkage(distance, "average"), cut, largest)
     _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
     return np.asarray(np.argsort(np.argsort(first))[inverse], np.int64)

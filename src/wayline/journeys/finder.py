@@ -188,6 +188,7 @@ def _name_all(
     for q, rows in enumerate(groups):
         group_of[rows] = q
     names = {one.id: one.name for one in before}
+    items = {one.id: one.item_idx for one in before}
     taken: set[str] = set()
     found: list[FoundJourney | None] = [None] * len(groups)
     # Those that had a name choose first: a larger newcomer does not take it from them.
@@ -197,10 +198,19 @@ def _name_all(
         ranked = rank_keywords(keywords, evidence, rows, weight)
         first = _items_of(evidence, rows)
         calls = _calls(titles(first[:3].tolist()), keywords.shouting)
-        name = choose_name(keywords, ranked, taken, before=names.get(ids[q]), fallbacks=calls)
+        overlap = _overlap(items[ids[q]], first) if ids[q] in items else 0.0
+        name = choose_name(
+            keywords, ranked, taken, before=names.get(ids[q]), overlap=overlap, fallbacks=calls
+        )
         taken.add(name_key(name))
         found[q] = _journey(evidence, rows, group_of, near, q, ids[q], name, ranked.keyword, rules)
     return [one for one in found if one is not None]
+
+
+def _overlap(then: IntVector, now: IntVector) -> float:
+    """Jaccard index of two sets of items."""
+    both = len(np.intersect1d(then, now))
+    return both / max(len(then) + len(now) - both, 1)
 
 
 def _calls(titles: list[str], shouting: bool) -> list[str]:
