@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +29,8 @@ class Kept:
 
 
 def kept(
-    before: Sequence[tuple[str, str, Sequence[int]]],
-    after: Sequence[tuple[str, str, Sequence[int]]],
+    before: Sequence[tuple[str, str, Sequence[Hashable]]],
+    after: Sequence[tuple[str, str, Sequence[Hashable]]],
 ) -> Kept:
     """Compare one person's journeys, ``(id, name, items)`` each, of two runs.
 
@@ -40,7 +40,7 @@ def kept(
     names = {id_: name for id_, name, _ in after}
     same_id = [(id_, name) for id_, name, _ in before if id_ in names]
     same_name = sum(names[id_] == name for id_, name in same_id)
-    items = sorted({item for _, _, own in before for item in own})
+    items = sorted({item for _, _, own in before for item in own}, key=str)
     labels = []
     for run in (before, after):
         where = {item: n for n, (_, _, own) in enumerate(run) for item in own}
