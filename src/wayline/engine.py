@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -584,12 +585,20 @@ class Engine:
             clock=self.now,
             wishes=self._wishes,
             journeys=lambda user_id: self.journeys(user_id, at=at),
-            items_of=self._journey_items,
+            items_of=partial(self._journey_items, at=at),
         )
 
-    def _journey_items(self, user_id: str, journey: Journey, limit: int) -> list[Shown]:
-        """What to show of a journey: the first of its own feed; nobody is shown anything yet."""
-        feed = self._answer(user_id, limit=limit, journey=journey.id)[0]
+    def _journey_items(
+        self, user_id: str, journey: Journey, limit: int, *, at: At | None
+    ) -> list[Shown]:
+        """What to show of a journey: the first of its own feed; nobody is shown anything yet.
+
+        Nothing where an action, or a build, has ended the journey since it was read.
+        """
+        try:
+            feed = self._answer(user_id, limit=limit, at=at, journey=journey.id)[0]
+        except NotFoundError:
+            return []
         keys = self.store.item_keys([item.item_id for item in feed.items])
         return [shown(r.item_id, r.title, r.image_url) for r in self.store.item_records(keys)]
 

@@ -23,6 +23,7 @@ from wayline.journeys.related import related_journeys
 from wayline.journeys.stages import StageRules
 from wayline.journeys.table import JourneyTable
 from wayline.schema import BoolVector, FloatMatrix, IntVector
+from wayline.storage.disk import write_frame
 
 JOURNEYS = "journeys.parquet"
 FOLDER = "keywords"
@@ -45,7 +46,7 @@ class MadeJourneys:
     def save(self, folder: Path) -> None:
         """Write it into a generation."""
         self.keywords.save(folder / FOLDER)
-        self.frame.write_parquet(folder / JOURNEYS)
+        write_frame(self.frame, folder / JOURNEYS)
         said = {"ranker": self.ranker.to_dict(), "related": self.related, "report": self.report}
         (folder / SETTINGS).write_text(
             json.dumps(said, ensure_ascii=False, indent=1) + "\n", "utf-8"

@@ -21,6 +21,7 @@ from wayline.journeys.keywords import Keywords
 from wayline.journeys.ranking import JourneyRanker, diversify, features_of
 from wayline.journeys.table import SCHEMA, rows_of
 from wayline.schema import FloatVector, IntVector
+from wayline.storage.disk import write_frame
 
 CHUNK = 256  # people
 ALONE = 1024  # people below which one process is faster than starting others
@@ -123,7 +124,7 @@ def find_everybodys_journeys(
     )
     for n, frame in zip(waiting, results, strict=True):
         part = files[n].with_suffix(".part")
-        frame.write_parquet(part)
+        write_frame(frame, part)
         part.replace(files[n])
         done += bounds[n][1] - bounds[n][0]
         progress(done, len(people))

@@ -32,6 +32,7 @@ from wayline.journeys.phrases import (
     whole_key,
 )
 from wayline.schema import BoolVector, FloatMatrix, FloatVector, IndexVector, IntVector
+from wayline.storage.disk import write_frame
 
 PHRASE, TAG, CATEGORY, QUERY, BOARD = range(5)
 KINDS = ("phrase", "tag", "category", "query", "board")
@@ -145,10 +146,11 @@ class Keywords:
     def save(self, folder: Path) -> None:
         """Write it into a generation."""
         folder.mkdir(exist_ok=True)
-        pl.DataFrame(
+        frame = pl.DataFrame(
             {"text": self.texts, "key": self.keys, "kind": self.kinds.astype(np.int8)},
             schema={"text": pl.String, "key": pl.List(pl.String), "kind": pl.Int8},
-        ).write_parquet(folder / "keywords.parquet")
+        )
+        write_frame(frame, folder / "keywords.parquet")
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name))
         said = {"shouting": self.shouting, "notes": self.notes}
