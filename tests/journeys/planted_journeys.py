@@ -52,7 +52,9 @@ def catalogue(
     return pl.DataFrame(rows, schema=TEXTS)
 
 
-def around(groups: Sequence[int], *, near: float = 0.9, dim: int = 32, seed: int = 0) -> FloatMatrix:
+def around(
+    groups: Sequence[int], *, near: float = 0.9, dim: int = 32, seed: int = 0
+) -> FloatMatrix:
     """Unit vectors, items of a group near to each other and far from others."""
     rng = np.random.default_rng(seed)
     middles = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
@@ -77,7 +79,7 @@ def keywords_of(
 def topics_world(each: int = 12, **options: object) -> Keywords:
     """Ten topics of ``each`` items; item ``i`` is of topic ``i // each`` and is called after it."""
     groups = [i // each for i in range(each * len(TOPICS))]
-    titles = [f"{TOPICS[g]} {'small large old new'.split()[i % 4]}" for i, g in enumerate(groups)]
+    titles = [f"{TOPICS[g]} {['small', 'large', 'old', 'new'][i % 4]}" for i, g in enumerate(groups)]
     return keywords_of(catalogue(titles), groups, **options)
 
 
@@ -101,7 +103,9 @@ def find(
     values = np.ones(len(items)) if worth is None else np.array(worth)
     now = int(ts.max(initial=START)) if now_days is None else START + round(now_days * DAY)
     now = max(now, max((words or Words()).ts_ms, default=0))
-    called = (lambda at: [titles[i] for i in at]) if titles else (lambda at: [f"Item {i}" for i in at])
+    called = (
+        (lambda at: [titles[i] for i in at]) if titles else (lambda at: [f"Item {i}" for i in at])
+    )
     return find_journeys(
         keywords, "u", np.array(items, np.int64)[order], ts[order],
         values[order].astype(np.float32), words or Words(), now_ts_ms=now,
@@ -120,5 +124,3 @@ def before_of(keywords: Keywords, found: Sequence[FoundJourney]) -> list[Before]
 def plainly(found: Sequence[FoundJourney]) -> list[tuple[str, str, list[int]]]:
     """Id, name and items of each."""
     return [(one.id, one.name, sorted(one.item_idx.tolist())) for one in found]
-
-
