@@ -73,7 +73,7 @@ def find_and_rank(task: Task, person: PersonLog) -> tuple[list[FoundJourney], li
     """Find one person's journeys; the best first, with their scores."""
     found = find_journeys(
         task.keywords, person.user_id, person.item_idx, person.ts_ms, person.worth, person.words,
-        now_ts_ms=task.now_ts_ms, rules=task.rules, before=person.before, titles=task.calls,
+        now_ts_ms=task.now_ts_ms, rules=task.rules, before=person.before, titles=task.calls, blocked=task.blocked,
     )  # fmt: skip
     if not found:
         return [], []
