@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from wayline.interests.identity import match_ids
 from wayline.journeys.clusters import NONE, cluster
-from wayline.journeys.evidence import Evidence, Float64Vector, Words, gather
+from wayline.journeys.evidence import Evidence, Float64Vector, Words, faded_by, gather
 from wayline.journeys.keywords import Keywords
-from wayline.journeys.names import MOST_CHARACTERS, choose_name, name_key, rank_keywords, write_name
-from wayline.journeys.phrases import plain
+from wayline.journeys.names import (
+    MOST_CHARACTERS,
+    Ranked,
+    choose_name,
+    name_key,
+    rank_keywords,
+    write_name,
+)
+from wayline.journeys.phrases import plain, whole_key
 from wayline.journeys.stages import Stage, StageRules, stage_of
 from wayline.schema import FloatVector, IntVector
 
 KEYWORDS_KEPT = 8  # of a journey
-OVERLAP = 0.9  # an item that is nearly as near to another journey is on both
+SETTLED = 5  # rounds after which groups and names are taken as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +45,14 @@ class FinderRules:
 class Before:
     """A journey as it was found the last time: whose name and id are kept if it is still there.
 
-    ``called`` is what a language model called it, empty for none.
+    ``called`` is what a language model called it, empty for none; ``said`` the searches and boards that belonged to it.
     """
 
     id: str
     name: str
     item_idx: IntVector
     called: str = ""
+    said: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,10 @@ class FoundJourney:
         The middle of its things, a unit vector.
     times_ms : int64 array, shape [A]
         Of its actions, ascending.
+    newest_ts_ms : int
+        Of all that the person did.
+    faded : float
+        What the pause since then leaves of every weight.
     """
 
     id: str
@@ -76,6 +89,7 @@ class FoundJourney:
     cohesion: float
     margin: float
     times_ms: IntVector
+    newest_ts_ms: int
     faded: float
 
     @property
@@ -107,6 +121,7 @@ def find_journeys(
     before: Sequence[Before],
     titles: Callable[[list[int]], list[str]],
     sticky: bool = True,
+    blocked: Callable[[str], bool] | None = None,
 ) -> list[FoundJourney]:
     """Find one person's journeys, the most important first.
 
@@ -120,6 +135,8 @@ def find_journeys(
         What items are called, or their ids: names of the last resort.
     sticky : bool
         Whether what was on one journey before is drawn together; without it ``before`` gives ids and names alone.
+    blocked : callable, optional
+        Says of a name of before that it must not be said any more.
     """
     evidence = gather(
         keywords,
@@ -132,27 +149,80 @@ def find_journeys(
     )
     if len(evidence.act_row) < rules.min_history:
         return []
-    old_labels = _old_labels(evidence, before) if sticky else None
-    labels = cluster(
-        evidence.places, evidence.weight, rules.cut, largest=rules.largest, before=old_labels
-    )
-    groups = _supported(evidence, labels, rules)
+    groups = _groups(keywords, evidence, before, rules, sticky=sticky)
     if not groups:
         return []
     groups.sort(key=lambda rows: (-float(evidence.weight[rows].sum()), int(rows[0])))
     members = [_items_of(evidence, rows) for rows in groups]
     old = [(one.id, one.item_idx.tolist()) for one in before]
     ids = match_ids(user_id, old, [(int(own[0]), own.tolist()) for own in members])
-    return _name_all(keywords, evidence, groups, ids, before, rules, titles)
+    return _name_all(keywords, evidence, groups, ids, before, rules, titles, blocked)
 
 
-def _old_labels(evidence: Evidence, before: Sequence[Before]) -> IntVector | None:
+def at_time(found: FoundJourney, now_ts_ms: int, rules: FinderRules) -> FoundJourney:
+    """Give a journey as it stands at another moment with nothing new done: faded, and perhaps ended."""
+    stage = stage_of(found.times_ms, now_ts_ms, rules.stages)
+    faded = faded_by(now_ts_ms - found.newest_ts_ms, rules.half_life_days)
+    return replace(found, stage=stage, faded=faded)
+
+
+def _groups(
+    keywords: Keywords,
+    evidence: Evidence,
+    before: Sequence[Before],
+    rules: FinderRules,
+    *,
+    sticky: bool,
+) -> list[IntVector]:
+    """Cluster until asking again, with what came out as what was before, changes nothing.
+
+    So whoever asks again later, a build or a request, finds the same.
+    """
+
+    def clustered(old: IntVector | None) -> list[IntVector]:
+        labels = cluster(
+            evidence.places, evidence.weight, rules.cut, largest=rules.largest, before=old
+        )
+        return _supported(evidence, labels, rules)
+
+    if not sticky:
+        return clustered(None)
+    old = _old_labels(keywords, evidence, before)
+    groups: list[IntVector] = []
+    for _ in range(SETTLED):
+        groups = clustered(old)
+        now = np.full(len(evidence), NONE, np.int64)
+        for n, rows in enumerate(groups):
+            now[rows] = n
+        if old is not None and _alike(old, now):
+            break
+        old = now
+    return groups
+
+
+def _alike(a: IntVector, b: IntVector) -> bool:
+    """Whether two labellings say the same in other numbers."""
+    if ((a == NONE) != (b == NONE)).any():
+        return False
+    pairs = set(zip(a.tolist(), b.tolist(), strict=True))
+    return len(pairs) == len({x for x, _ in pairs}) == len({y for _, y in pairs})
+
+
+def _old_labels(
+    keywords: Keywords, evidence: Evidence, before: Sequence[Before]
+) -> IntVector | None:
+    """Number the journey that each thing was on, shape [M]."""
     if not before:
         return None
     labels = np.full(len(evidence), NONE, np.int64)
+    is_item = evidence.item_idx >= 0
     for n, one in enumerate(before):
-        labels[np.isin(evidence.item_idx, one.item_idx)] = n
-    labels[evidence.item_idx < 0] = NONE
+        said = [k for text in one.said if (k := keywords.find(text)) is not None]
+        labels[
+            np.where(
+                is_item, np.isin(evidence.item_idx, one.item_idx), np.isin(evidence.keyword, said)
+            )
+        ] = n
     return labels
 
 
@@ -181,30 +251,71 @@ def _name_all(
     before: Sequence[Before],
     rules: FinderRules,
     titles: Callable[[list[int]], list[str]],
+    blocked: Callable[[str], bool] | None,
 ) -> list[FoundJourney]:
     centres = np.stack([_middle(evidence, rows) for rows in groups])
     near = evidence.places @ centres.T  # [M, Q]
-    group_of = np.full(len(evidence), NONE, np.int64)
-    for q, rows in enumerate(groups):
-        group_of[rows] = q
-    names = {one.id: one.name for one in before}
-    items = {one.id: one.item_idx for one in before}
-    taken: set[str] = set()
-    found: list[FoundJourney | None] = [None] * len(groups)
-    # Those that had a name choose first: a larger newcomer does not take it from them.
-    for q in sorted(range(len(groups)), key=lambda q: (ids[q] not in names, q)):
-        rows = groups[q]
-        weight = evidence.weight[rows] * np.maximum(near[rows, q], 0.05)
-        ranked = rank_keywords(keywords, evidence, rows, weight)
-        first = _items_of(evidence, rows)
-        calls = _calls(titles(first[:3].tolist()), keywords.shouting)
-        overlap = _overlap(items[ids[q]], first) if ids[q] in items else 0.0
-        name = choose_name(
-            keywords, ranked, taken, before=names.get(ids[q]), overlap=overlap, fallbacks=calls
+    ranked = [
+        rank_keywords(
+            keywords, evidence, rows, evidence.weight[rows] * np.maximum(near[rows, q], 0.05)
         )
-        taken.add(name_key(name))
-        found[q] = _journey(evidence, rows, group_of, near, q, ids[q], name, ranked.keyword, rules)
-    return [one for one in found if one is not None]
+        for q, rows in enumerate(groups)
+    ]
+    items = [_items_of(evidence, rows) for rows in groups]
+    names = _settled(keywords, ranked, items, [_had(id_, before, blocked) for id_ in ids], titles)
+    return [
+        _journey(evidence, rows, near, q, ids[q], names[q], ranked[q].keyword, rules)
+        for q, rows in enumerate(groups)
+    ]
+
+
+def _had(
+    id_: str, before: Sequence[Before], blocked: Callable[[str], bool] | None
+) -> Before | None:
+    """Give the journey of before with this id; None for one whose name must not be said any more."""
+    one = next((one for one in before if one.id == id_), None)
+    return None if one is None or (blocked is not None and blocked(one.name)) else one
+
+
+def _settled(
+    keywords: Keywords,
+    ranked: list[Ranked],
+    items: list[IntVector],
+    before: list[Before | None],
+    titles: Callable[[list[int]], list[str]],
+) -> list[str]:
+    """Name all journeys, until none would choose another name if asked again."""
+    names = _named(keywords, ranked, items, before, titles)
+    for _ in range(SETTLED):
+        now = [Before("", name, own) for name, own in zip(names, items, strict=True)]
+        again = _named(keywords, ranked, items, now, titles)
+        if again == names:
+            break
+        names = again
+    return names
+
+
+def _named(
+    keywords: Keywords,
+    ranked: list[Ranked],
+    items: list[IntVector],
+    before: Sequence[Before | None],
+    titles: Callable[[list[int]], list[str]],
+) -> list[str]:
+    """Name each; those that had a name choose first, and nobody takes a name that another has."""
+    keys = [None if one is None else name_key(one.name) for one in before]
+    names = [""] * len(ranked)
+    for q in sorted(range(len(ranked)), key=lambda q: (before[q] is None, q)):
+        old = before[q]
+        names[q] = choose_name(
+            keywords, ranked[q], {key for n, key in enumerate(keys) if n != q and key is not None},
+            before=None if old is None else old.name,
+            overlap=0.0 if old is None else _overlap(old.item_idx, items[q]),
+            stands=partial(_stands, "" if old is None else old.name, titles, items[q]),
+            fallbacks=partial(_calls, titles, items[q][:3], keywords),
+        )  # fmt: skip
+        keys[q] = name_key(names[q])
+    return names
 
 
 def _overlap(then: IntVector, now: IntVector) -> float:
@@ -213,9 +324,19 @@ def _overlap(then: IntVector, now: IntVector) -> float:
     return both / max(len(then) + len(now) - both, 1)
 
 
-def _calls(titles: list[str], shouting: bool) -> list[str]:
-    plainly = [plain(title) or title for title in titles]
-    return [write_name(t.lower() if shouting else t)[:MOST_CHARACTERS].rstrip() for t in plainly]
+def _stands(name: str, titles: Callable[[list[int]], list[str]], items: IntVector) -> bool:
+    """Whether the words of a name are words of what items are called."""
+    known = {word for title in titles(items.tolist()) for word in whole_key(title)}
+    return known.issuperset(word for part in name.split(" and ") for word in whole_key(part))
+
+
+def _calls(
+    titles: Callable[[list[int]], list[str]], items: IntVector, keywords: Keywords
+) -> list[str]:
+    """Write titles as names; what is nothing but markup is none."""
+    texts = [plain(title) for title in titles(items.tolist())]
+    written = [write_name(text.lower() if keywords.shouting else text) for text in texts]
+    return [name[:MOST_CHARACTERS].rstrip() for name in written if name]
 
 
 def _middle(evidence: Evidence, rows: IntVector) -> FloatVector:
@@ -226,7 +347,6 @@ def _middle(evidence: Evidence, rows: IntVector) -> FloatVector:
 def _journey(
     evidence: Evidence,
     rows: IntVector,
-    group_of: IntVector,
     near: FloatVector,
     q: int,
     id_: str,
@@ -259,5 +379,6 @@ def _journey(
         cohesion=cohesion,
         margin=margin,
         times_ms=times,
+        newest_ts_ms=evidence.newest_ts_ms,
         faded=evidence.faded,
     )
