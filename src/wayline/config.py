@@ -180,6 +180,7 @@ class NotificationsConfig:
     timezone: str = "UTC"
     active_days: float = 30.0
     min_confidence: float = 0.5
+    max_silence: float = 0.33
     min_items: int = 2
     items: int = 4
     repeat_days: float = 30.0
@@ -281,7 +282,7 @@ POSITIVE = {
 SECRET = {("llm", "api_key")}  # their values stand in no message
 NOT_NEGATIVE = {
     ("notifications", key)
-    for key in ("cap_per_day", "cap_per_week", "min_confidence", "repeat_days", "wait_s")
+    for key in ("cap_per_day", "cap_per_week", "min_confidence", "max_silence", "repeat_days", "wait_s")
 }
 SECRETS = {("notifications", "smtp_password"), ("notifications", "webhook_secret")}
 """Never in a file, which is copied, committed and backed up: only in the environment, taken as it stands there."""
