@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -48,7 +49,8 @@ from wayline.feed.traces import TraceWriter
 from wayline.intake import Chunk, ColumnMap, read_actions, read_items, validate_actions
 from wayline.interests.control_log import ControlLog
 from wayline.interests.controls import INTEREST, JOURNEY, control_rows
-from wayline.journey_builder import rebuild_journeys
+from wayline.journey_builder import UNFINISHED, rebuild_journeys
+from wayline.journeys.building import JOURNEYS
 from wayline.log_columns import Progress
 from wayline.notifications.copy import Shown
 from wayline.notifications.run import Delivered
@@ -584,12 +586,20 @@ class Engine:
             clock=self.now,
             wishes=self._wishes,
             journeys=lambda user_id: self.journeys(user_id, at=at),
-            items_of=self._journey_items,
+            items_of=partial(self._journey_items, at=at),
         )
 
-    def _journey_items(self, user_id: str, journey: Journey, limit: int) -> list[Shown]:
-        """What to show of a journey: the first of its own feed; nobody is shown anything yet."""
-        feed = self._answer(user_id, limit=limit, journey=journey.id)[0]
+    def _journey_items(
+        self, user_id: str, journey: Journey, limit: int, *, at: At | None
+    ) -> list[Shown]:
+        """What to show of a journey: the first of its own feed; nobody is shown anything yet.
+
+        Nothing where an action, or a build, has ended the journey since it was read.
+        """
+        try:
+            feed = self._answer(user_id, limit=limit, at=at, journey=journey.id)[0]
+        except NotFoundError:
+            return []
         keys = self.store.item_keys([item.item_id for item in feed.items])
         return [shown(r.item_id, r.title, r.image_url) for r in self.store.item_records(keys)]
 
@@ -839,25 +849,29 @@ class Engine:
         self._wishes = WishLog(self.store)
         try:
             with self._generations.lock():
-                removed["interests"] = self._forget_in_generations()
+                shutil.rmtree(self.path / "data" / "cache" / UNFINISHED, ignore_errors=True)
+                for name, file in (("interests", INTERESTS), ("journeys", JOURNEYS)):
+                    removed[name] = self._forget_in_generations(file)
         except WorkspaceLockedError:
             raise WorkspaceLockedError(
                 "The person's actions are gone, but a build is running, which holds their "
-                "interests: forget them once more when it has ended."
+                "interests and journeys: forget them once more when it has ended."
             ) from None
         return removed
 
-    def _forget_in_generations(self) -> int:
-        """Take the interests of forgotten people out of every kept generation; gives how many rows went."""
+    def _forget_in_generations(self, file: str) -> int:
+        """Take forgotten people out of a table of every kept generation; gives how many rows went."""
         removed = 0
         for id_ in self._generations.list():
             path, _ = self._generations.open(id_)
-            rows = pl.read_parquet(path / INTERESTS)
+            if not (path / file).exists():
+                continue
+            rows = pl.read_parquet(path / file)
             ids = self.store.user_ids(rows["user_key"].to_numpy())
             kept = rows.filter(pl.Series(ids, dtype=pl.String) != "")
             if kept.height < rows.height:
                 removed += rows.height - kept.height
-                self._generations.amend(id_, INTERESTS, kept.write_parquet)
+                self._generations.amend(id_, file, kept.write_parquet)
         return removed
 
     def export(self, user_id: str | None = None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from wayline.storage.generations import Generations, link_files
 from wayline.storage.store import Store
 
 KEPT_ANSWERS = 100_000
+UNFINISHED = "journeys"  # in the cache: what a run that was cut off had done
 
 
 def log_rows(store: Store, log: LogColumns) -> LogRows:
@@ -68,8 +70,8 @@ def find_all_journeys(
     keywords = make_keywords(texts, vectors, usable, rows, config.embeddings, cache, blocked)
     made = make_journeys(
         keywords, texts, rows, config.journeys, now_ts_ms=log.until, user_ids=store.user_ids, before=before,
-        answers=answers_of(store, log.until), unfinished=cache / "journeys", progress=progress,
-        stamp=_stamp(current, log, config), most=config.sequences.lifelong,
+        answers=answers_of(store, log.until), unfinished=cache / UNFINISHED, progress=progress,
+        stamp=_stamp(current, log, config), most=config.sequences.lifelong, blocked=blocked,
     )  # fmt: skip
     return _called(made, before, texts, config, cache, progress)
 
@@ -118,9 +120,9 @@ def rebuild_journeys(
     with watch.step("find journeys"):
         made = make_journeys(
             served.keywords, texts, rows, config.journeys, now_ts_ms=log.until, user_ids=store.user_ids,
-            before=served.table, answers=None, unfinished=cache / "journeys", progress=progress, only=only,
+            before=served.table, answers=None, unfinished=cache / UNFINISHED, progress=progress, only=only,
             stamp=f"{_stamp(current, log, config)} since {since_ts_ms}", most=config.sequences.lifelong,
-            ranker=served.ranker,
+            ranker=served.ranker, blocked=NameChecks(load_blocked_terms(cache.parent.parent)).blocked,
         )  # fmt: skip
         made = _called(made, served.table, texts, config, cache, progress)
     with watch.step("publish"), generations.begin() as writer:
@@ -157,7 +159,7 @@ def _called(
     both = {key: list(dict.fromkeys([*made.related.get(key, ()), *related.get(key, ())])) for key in
             {*made.related, *related}}  # fmt: skip
     said = {**made.report, **({"llm": report} if report else {})}
-    return MadeJourneys(made.keywords, frame, made.ranker, dict(sorted(both.items())), said)
+    return replace(made, frame=frame, related=dict(sorted(both.items())), report=said)
 
 
 def answers_of(store: Store, until_ts_ms: int) -> Answers | None:

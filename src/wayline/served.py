@@ -30,6 +30,7 @@ from wayline.journeys.everybody import PersonLog, Task
 from wayline.journeys.evidence import Words
 from wayline.journeys.keywords import BOARD, QUERY
 from wayline.journeys.live import LiveJourney, LiveJourneys
+from wayline.journeys.name_checks import NameChecks, load_blocked_terms
 from wayline.journeys.stages import ONGOING
 from wayline.ranking.features import ItemState
 from wayline.ranking.learned import FOLDER as RANKER
@@ -65,14 +66,14 @@ class Profile:
 
 
 class _Calls:
-    """What items are called, read when asked: the last resort of journeys' names."""
+    """Titles or ids of items, read when asked: the last resort of journeys' names."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, what: str) -> None:
+        self._store, self._what = store, what
 
-    def __getitem__(self, item_idx: int) -> str:
+    def __getitem__(self, item_idx: int) -> str | None:
         (record,) = self._store.item_records(np.array([item_idx + 1], np.int64))
-        return record.title or record.item_id
+        return record.title if self._what == "title" else record.item_id
 
 
 class ServedGeneration:
@@ -192,13 +193,14 @@ class ServedGeneration:
         found = ServedJourneys.open(self.path)
         if found is None:
             return None
-        calls = _Calls(self._store)
-        until = int(self.manifest["until"])
+        calls = (_Calls(self._store, "title"), _Calls(self._store, "item_id"))
+        workspace = self.path.parents[2]
         task = Task(
-            found.keywords, rules_of(self._config.journeys), found.ranker, calls, calls, until
-        )
+            found.keywords, rules_of(self._config.journeys), found.ranker, *calls,
+            found.until_ts_ms, NameChecks(load_blocked_terms(workspace)).blocked,
+        )  # fmt: skip
         self.related = found.related
-        return LiveJourneys(task, found.table, until)
+        return LiveJourneys(task, found.table, found.until_ts_ms)
 
     def signal_names(self) -> tuple[str, ...]:
         """The signals a request reads: the recipe's, or all that a ranker knows."""

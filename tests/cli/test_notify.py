@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import wayline
 from cli.cli_shop import here
-from wayline.schema import Evidence, Journey
+from wayline.schema import Journey
 
 Capture = pytest.CaptureFixture[str]
-DAY = 86_400_000
-
-
-def lamps(user_id: str, stage: str = "ongoing") -> Journey:
-    evidence = [Evidence(f"p{n}", None, 1, 0, 1.0) for n in (1, 4, 7)]
-    score = 1.0 if user_id == "c1" else 0.5
-    return Journey(
-        "j1", "Garden lamps", ["lamp"], stage, False, 0.9, score, evidence, 8, DAY, 2 * DAY
-    )
 
 
 @pytest.fixture(autouse=True)
 def people(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everybody but c0 is on a journey, that of c2 has ended, and it is not night."""
+    found = wayline.Engine.journeys
 
-    def journeys(self: wayline.Engine, user_id: str, *, at: object = None) -> list[Journey]:
-        return (
-            [] if user_id == "c0" else [lamps(user_id, "ended" if user_id == "c2" else "ongoing")]
-        )
+    def journeys(self: wayline.Engine, user_id: str, **options: Any) -> list[Journey]:
+        (one,) = found(self, user_id, **options)
+        stage = "ended" if user_id == "c2" else "ongoing"
+        score = 1.0 if user_id == "c1" else 0.5
+        known = replace(one, name="Garden lamps", stage=stage, confidence=0.9, score=score)
+        return [] if user_id == "c0" else [known]
 
     monkeypatch.setattr(wayline.Engine, "journeys", journeys)
     monkeypatch.setenv("WAYLINE_NOTIFICATIONS__QUIET_HOURS", "")

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_shop import DAY, ids, opened
 
 from wayline.engine import Engine
 from wayline.errors import ConfigError
-from wayline.schema import NO_ITEM, Evidence, Journey
+from wayline.schema import NO_ITEM, Journey
 
 CONTROLS = ("notifications.off", "notifications.timezone", "notification.click")
 
 
 @pytest.fixture(autouse=True)
 def journeys(monkeypatch: pytest.MonkeyPatch) -> None:
-    def made(self: Engine, user_id: str, *, at: object = None) -> list[Journey]:
-        evidence = [Evidence(item_id, None, 1, 0, 1.0) for item_id in ("i1", "i5", "i9")]
-        return [Journey("j1", "Mugs", ["mug"], "ongoing", False, 0.9, 1.0, evidence, 8, 0, DAY)]
+    found = Engine.journeys
 
-    monkeypatch.setattr(Engine, "journeys", made)
+    def sure(self: Engine, user_id: str, **options: Any) -> list[Journey]:
+        known = found(self, user_id, **options)
+        return [replace(one, name="Mugs", confidence=0.9, stage="ongoing") for one in known[:1]]
+
+    monkeypatch.setattr(Engine, "journeys", sure)
 
 
 PLAIN = {"notifications": {"quiet_hours": "", "min_items": 1}}
@@ -40,7 +44,7 @@ def test_a_caller_reads_what_would_be_told_and_then_what_was(folder: Path) -> No
         assert engine.notifications("nobody") == []
         assert engine.stats()["notifications"]["sent"] == 1
         (row,) = engine.store.notification_feedback()
-        assert (row.journey_id, row.opened) == ("j1", False)
+        assert (row.journey_id, row.opened) == (planned.journey_id, False)
         assert row.features["confidence"] == 0.9
         click = {"user_id": "u1", "item_id": sent.items[0], "action": "notification.click",
                  "ts": engine.now() + 1, "request_id": sent.id}  # fmt: skip

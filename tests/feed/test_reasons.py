@@ -68,7 +68,7 @@ def _explained(history: History, names: tuple[str, ...], weights: list[float]) -
     )  # fmt: skip
     query = SimpleNamespace(
         reading=reading, history=history, at_ts_ms=40 * DAY_MS,
-        weights=np.array(weights, np.float32),
+        weights=np.array(weights, np.float32), journeys=None,
     )  # fmt: skip
     found = explain(
         query, candidates, tables, lambda idx: {i: f"item {i}" for i in idx}, ([], [])  # type: ignore[arg-type]  # a stand-in

@@ -166,8 +166,11 @@ def test_any_text_is_an_id_in_a_path(client: httpx.Client, item_id: str) -> None
         ("GET", "/v1/users/a/feed?limt=3", (400, "bad_input", "limt")),
         ("GET", "/v1/users/a/feed?at=soon", (400, "bad_input", "at")),
         ("GET", "/v1/users/a/feed?at=-1", (400, "bad_input", "at")),
-        ("GET", "/v1/users/a/journeys", (404, "not_found", None)),
+        ("GET", "/v1/users/a/journey", (404, "not_found", None)),
+        ("GET", "/v1/users/a/journeys?limit=0", (400, "bad_input", "limit")),
+        ("GET", "/v1/users/a/journeys?at=soon", (400, "bad_input", "at")),
         ("PATCH", "/v1/users/a/interests/b", (400, "bad_input", "body")),
+        ("PATCH", "/v1/users/a/journeys/b", (400, "bad_input", "body")),
         ("GET", "/v1/requests/nothing", (404, "not_found", "request_id")),
     ],
 )
@@ -323,6 +326,8 @@ def test_openapi_describes_every_route_and_each_reference_resolves(client: httpx
         "/v1/actions", "/v1/items", "/v1/items/{item_id}", "/v1/items/{item_id}/similar",
         "/v1/users/{user_id}", "/v1/users/{user_id}/feed", "/v1/users/{user_id}/interests",
         "/v1/users/{user_id}/interests/{interest_id}", "/v1/requests/{request_id}",
+        "/v1/users/{user_id}/journeys", "/v1/users/{user_id}/journeys/{journey_id}",
+        "/v1/users/{user_id}/notifications",
         "/v1/users/{user_id}/actions", "/v1/users/{user_id}/export",
         "/health/live", "/health/ready", "/metrics",
     }  # fmt: skip

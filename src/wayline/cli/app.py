@@ -25,6 +25,7 @@ from wayline.cli.commands.forget import forget
 from wayline.cli.commands.import_ import import_
 from wayline.cli.commands.init import init
 from wayline.cli.commands.interest import interest
+from wayline.cli.commands.journey import journey
 from wayline.cli.commands.judge import judge
 from wayline.cli.commands.notify import notify
 from wayline.cli.commands.restore import restore
@@ -37,16 +38,15 @@ from wayline.cli.output import print_error
 from wayline.errors import WaylineError
 
 app = typer.Typer(
-    help="Interests and feeds from an action log: init, import, serve.",
+    help="Interests, journeys and feeds from an action log: init, import, serve.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
-    init, import_, build, train, evaluate, judge, serve, feed, interest, forget, export,
-    init, import_, build, train, evaluate, serve, feed, interest, notify, forget, export,
-    backup, restore, rollback, doctor, demo, version,
+    init, import_, build, train, evaluate, judge, serve, feed, interest, journey, notify, forget,
+    export, backup, restore, rollback, doctor, demo, version,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(command.__name__.rstrip("_"))(command)

@@ -135,11 +135,12 @@ def control_rows(
     InputError
         If nothing is said, or a value is not one.
     """
+    word = "label" if subject == INTEREST else "name"
     said: list[tuple[str, str]] = []
     if reset:
         said.append((RESET, ""))
     if label is not None:
-        said.append((RENAME, _checked_label(label)))
+        said.append((RENAME, _checked_label(label, word)))
     if muted is not None:
         if not isinstance(muted, bool):
             raise InputError(f"Got muted={shorten(muted)}, expected true or false.", field="muted")
@@ -147,7 +148,7 @@ def control_rows(
     if boost is not None:
         said.append((BOOST, f"{_checked_boost(boost):g}"))
     if not said:
-        raise InputError("Got nothing to change, expected any of label, muted, boost or reset.")
+        raise InputError(f"Got nothing to change, expected any of {word}, muted, boost or reset.")
     return [
         {
             "user_id": user_id,
@@ -162,12 +163,12 @@ def control_rows(
     ]
 
 
-def _checked_label(label: object) -> str:
+def _checked_label(label: object, word: str) -> str:
     if not isinstance(label, str) or len(label) > MOST_LABEL or not label.isprintable():
         raise InputError(
-            f"Got label={shorten(label)}, expected a line of at most {MOST_LABEL} characters; an "
+            f"Got {word}={shorten(label)}, expected a line of at most {MOST_LABEL} characters; an "
             "empty one brings the automatic name back.",
-            field="label",
+            field=word,
         )
     return label.strip()
 

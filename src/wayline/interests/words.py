@@ -7,6 +7,7 @@ catalogue at large, which :func:`aboutness` measures.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from itertools import chain
 
@@ -15,8 +16,13 @@ import numpy.typing as npt
 
 Float64Vector = npt.NDArray[np.float64]
 
-TOKEN = re.compile(r"[^\W_]+(?:[-'’&][^\W_]+)*")
-WORD = re.compile(r"(?=..)[^\W\d_]+(?:[-'’&][^\W\d_]+)*")
+# Vowel signs and accents that are characters of their own (in Arabic, Hebrew, Indic, Thai, decomposed Latin) belong to
+# the word before them; `re` takes them for no part of any word.
+_MARK = "".join(c for c in map(chr, range(0x300, 0x1E00)) if unicodedata.category(c)[0] == "M")
+_LETTERS = rf"[^\W\d_]+(?:[{_MARK}][^\W\d_]*)*"
+_SIGNS = rf"[^\W_]+(?:[{_MARK}][^\W_]*)*"
+TOKEN = re.compile(rf"{_SIGNS}(?:[-'’&]{_SIGNS})*")
+WORD = re.compile(rf"(?=..){_LETTERS}(?:[-'’&]{_LETTERS})*")
 # They end a phrase. Every other word is judged by the catalogue's statistics, whatever the
 # language.
 FUNCTION_WORDS = frozenset(
@@ -29,7 +35,7 @@ _PRIOR = 20.0  # neighbours that every word is taken to have had from the catalo
 
 def stem(token: str) -> str:
     """One form for singular and plural, good enough to count them together."""
-    word = token.casefold().replace("’", "'").removesuffix("'s")
+    word = unicodedata.normalize("NFC", token.casefold()).replace("’", "'").removesuffix("'s")
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 4 and word.endswith(("xes", "ches", "shes", "sses")):

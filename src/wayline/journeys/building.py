@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from wayline.config import EmbeddingsConfig, JourneysConfig
 from wayline.embeddings.text import text_vectors
-from wayline.journeys.everybody import Task, find_everybodys_journeys
+from wayline.journeys.everybody import PersonLog, Task, find_everybodys_journeys
 from wayline.journeys.finder import FinderRules
 from wayline.journeys.keywords import Keywords, find_keywords
 from wayline.journeys.learning import Answers, learn_ranker
@@ -23,6 +25,7 @@ from wayline.journeys.related import related_journeys
 from wayline.journeys.stages import StageRules
 from wayline.journeys.table import JourneyTable
 from wayline.schema import BoolVector, FloatMatrix, IntVector
+from wayline.storage.disk import write_frame
 
 JOURNEYS = "journeys.parquet"
 FOLDER = "keywords"
@@ -41,12 +44,18 @@ class MadeJourneys:
     ranker: JourneyRanker
     related: Mapping[str, list[str]]
     report: dict[str, Any]
+    until_ts_ms: int
 
     def save(self, folder: Path) -> None:
         """Write it into a generation."""
         self.keywords.save(folder / FOLDER)
-        self.frame.write_parquet(folder / JOURNEYS)
-        said = {"ranker": self.ranker.to_dict(), "related": self.related, "report": self.report}
+        write_frame(self.frame, folder / JOURNEYS)
+        said = {
+            "until": self.until_ts_ms,
+            "ranker": self.ranker.to_dict(),
+            "related": self.related,
+            "report": self.report,
+        }
         (folder / SETTINGS).write_text(
             json.dumps(said, ensure_ascii=False, indent=1) + "\n", "utf-8"
         )
@@ -102,6 +111,7 @@ def make_journeys(
     only: IntVector | None = None,
     most: int | None = None,
     ranker: JourneyRanker | None = None,
+    blocked: Callable[[str], bool] | None = None,
     workers: int = 0,
 ) -> MadeJourneys:
     """Find and rank the journeys of everybody, or of some while the others keep what they have.
@@ -122,26 +132,30 @@ def make_journeys(
         Newest actions of a person that are read.
     ranker : JourneyRanker, optional
         Use this one; learned from the log if not given.
+    blocked : callable, optional
+        Says of a title that it must not be said to anybody.
     """
     began = time.perf_counter()
     task = Task(
         keywords, rules_of(config), ranker or JourneyRanker(), texts["title"].to_list(), texts["item_id"].to_list(),
-        now_ts_ms,
+        now_ts_ms, blocked,
     )  # fmt: skip
     people = log.people(user_ids=user_ids, before=before.of, only=only, most=most)
     if ranker is None:
         ranker = learn_ranker(log, people, task, answers)
-        task = Task(keywords, task.rules, ranker, task.titles, task.item_ids, now_ts_ms)
+        task = replace(task, ranker=ranker)
     learned_s = time.perf_counter() - began
     began = time.perf_counter()
     frame = find_everybodys_journeys(
-        people, task, unfinished=unfinished, stamp=stamp, workers=workers,
+        people, task, unfinished=unfinished, stamp=_stamp(stamp, task, people), workers=workers,
         progress=lambda done, total: progress(_said(done, total, time.perf_counter() - began), done / max(total, 1)),
     )  # fmt: skip
     spent_s = time.perf_counter() - began
     found = frame.height
     if only is not None:
         kept = before.frame.filter(~pl.col("user_key").is_in(only.tolist()))
+        known = pl.Series(user_ids(kept["user_key"].to_numpy()), dtype=pl.String) != ""
+        kept = kept.filter(known)  # a forgotten person is in no generation
         frame = pl.concat([kept, frame]).sort("user_key", maintain_order=True)
     report = {
         "people": len(people),
@@ -155,7 +169,23 @@ def make_journeys(
         "ranker": dict(ranker.report),
         "notes": list(keywords.notes),
     }
-    return MadeJourneys(keywords, frame, ranker, related_journeys(frame), report)
+    return MadeJourneys(keywords, frame, ranker, related_journeys(frame), report, now_ts_ms)
+
+
+def _stamp(given: str, task: Task, people: Sequence[PersonLog]) -> str:
+    """Say what a run depends on: its chunks are only good for one of the same people, words, weights and titles."""
+    digest = hashlib.sha256(given.encode())
+    digest.update(np.array([person.user_key for person in people], np.int64).tobytes())
+    digest.update(np.ascontiguousarray(task.keywords.item_places).tobytes())
+    said = (
+        task.keywords.texts,
+        task.titles,
+        task.item_ids,
+        task.rules,
+        sorted(task.ranker.weights.items()),
+    )
+    digest.update(repr(said).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _said(done: int, total: int, seconds: float) -> str:
@@ -171,6 +201,7 @@ class ServedJourneys:
     table: JourneyTable
     ranker: JourneyRanker
     related: Mapping[str, list[str]]
+    until_ts_ms: int
 
     @classmethod
     def open(cls, folder: Path) -> ServedJourneys | None:
@@ -180,5 +211,5 @@ class ServedJourneys:
         said = json.loads((folder / SETTINGS).read_text("utf-8"))
         return cls(
             Keywords.load(folder / FOLDER), JourneyTable.read(folder / JOURNEYS),
-            JourneyRanker.from_dict(said["ranker"]), said["related"],
+            JourneyRanker.from_dict(said["ranker"]), said["related"], int(said["until"]),
         )  # fmt: skip

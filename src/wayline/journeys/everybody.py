@@ -18,9 +18,11 @@ import polars as pl
 from wayline.journeys.evidence import Words
 from wayline.journeys.finder import Before, FinderRules, FoundJourney, find_journeys
 from wayline.journeys.keywords import Keywords
+from wayline.journeys.phrases import plain
 from wayline.journeys.ranking import JourneyRanker, diversify, features_of
 from wayline.journeys.table import SCHEMA, rows_of
 from wayline.schema import FloatVector, IntVector
+from wayline.storage.disk import write_frame
 
 CHUNK = 256  # people
 ALONE = 1024  # people below which one process is faster than starting others
@@ -55,10 +57,16 @@ class Task:
     titles: _Texts
     item_ids: _Texts
     now_ts_ms: int
+    blocked: Callable[[str], bool] | None = None
 
     def calls(self, items: list[int]) -> list[str]:
-        """Give what items are called: their titles, else their ids."""
-        return [self.titles[i] or self.item_ids[i] or "" for i in items]
+        """Give what items are called: their titles, else their ids; nothing that must not be said."""
+        sources = (self.titles, self.item_ids)
+        return [next((t for s in sources if self._sayable(t := s[i])), None) or "" for i in items]
+
+    def _sayable(self, text: str | None) -> bool:
+        """Whether there is anything to say but markup, and it may be said."""
+        return bool(plain(text)) and not (self.blocked is not None and self.blocked(text or ""))
 
 
 def find_and_rank(task: Task, person: PersonLog) -> tuple[list[FoundJourney], list[float]]:
@@ -123,7 +131,7 @@ def find_everybodys_journeys(
     )
     for n, frame in zip(waiting, results, strict=True):
         part = files[n].with_suffix(".part")
-        frame.write_parquet(part)
+        write_frame(frame, part)
         part.replace(files[n])
         done += bounds[n][1] - bounds[n][0]
         progress(done, len(people))

@@ -47,6 +47,8 @@ class Evidence:
         The thing of each action, oldest action first.
     act_ts_ms : int64 array, shape [A]
     now_ts_ms : int
+    newest_ts_ms : int
+        Of all actions and words, also those that are no evidence.
     faded : float
         What the pause since the newest action leaves of every weight.
     """
@@ -59,6 +61,7 @@ class Evidence:
     act_row: IntVector
     act_ts_ms: IntVector
     now_ts_ms: int
+    newest_ts_ms: int
     faded: float
 
     def __len__(self) -> int:
@@ -113,8 +116,14 @@ def gather(
         act_row=rows[order],
         act_ts_ms=times[order],
         now_ts_ms=now_ts_ms,
-        faded=0.5 ** ((now_ts_ms - newest) / (DAY_MS * half_life_days)) if newest else 1.0,
+        newest_ts_ms=newest or now_ts_ms,
+        faded=faded_by(now_ts_ms - newest, half_life_days) if newest else 1.0,
     )
+
+
+def faded_by(pause_ms: int, half_life_days: float) -> float:
+    """Give what a pause leaves of a weight."""
+    return float(0.5 ** (pause_ms / (DAY_MS * half_life_days)))
 
 
 def _said(
@@ -125,7 +134,10 @@ def _said(
     weight: list[float] = []
     row: list[int] = []
     times: list[int] = []
-    for text, kind, ts_ms in zip(words.text, words.kind, words.ts_ms, strict=True):
+    by_time = sorted(
+        zip(words.ts_ms, words.text, words.kind, strict=True), key=lambda said: said[0]
+    )
+    for ts_ms, text, kind in by_time:
         fresh = 0.5 ** ((newest_ts_ms - ts_ms) / (DAY_MS * half_life_days))
         for keyword in keywords.read(text):
             at = found.setdefault(keyword, len(found))

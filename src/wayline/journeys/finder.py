@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from wayline.interests.identity import match_ids
 from wayline.journeys.clusters import NONE, cluster
-from wayline.journeys.evidence import Evidence, Float64Vector, Words, gather
+from wayline.journeys.evidence import Evidence, Float64Vector, Words, faded_by, gather
 from wayline.journeys.keywords import Keywords
-from wayline.journeys.names import MOST_CHARACTERS, choose_name, name_key, rank_keywords, write_name
+from wayline.journeys.names import (
+    MOST_CHARACTERS,
+    Ranked,
+    choose_name,
+    name_key,
+    rank_keywords,
+    write_name,
+)
 from wayline.journeys.phrases import plain
 from wayline.journeys.stages import Stage, StageRules, stage_of
 from wayline.schema import FloatVector, IntVector
 
 KEYWORDS_KEPT = 8  # of a journey
-OVERLAP = 0.9  # an item that is nearly as near to another journey is on both
+SETTLED = 5  # rounds after which groups and names are taken as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +43,14 @@ class FinderRules:
 class Before:
     """A journey as it was found the last time: whose name and id are kept if it is still there.
 
-    ``called`` is what a language model called it, empty for none.
+    ``called`` is what a language model called it, empty for none; ``said`` the searches and boards that belonged to it.
     """
 
     id: str
     name: str
     item_idx: IntVector
     called: str = ""
+    said: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,10 @@ class FoundJourney:
         The middle of its things, a unit vector.
     times_ms : int64 array, shape [A]
         Of its actions, ascending.
+    newest_ts_ms : int
+        Of all that the person did.
+    faded : float
+        What the pause since then leaves of every weight.
     """
 
     id: str
@@ -74,6 +87,7 @@ class FoundJourney:
     cohesion: float
     margin: float
     times_ms: IntVector
+    newest_ts_ms: int
     faded: float
 
     @property
@@ -130,9 +144,7 @@ def find_journeys(
     )
     if not len(evidence):
         return []
-    old_labels = _old_labels(evidence, before) if sticky else None
-    labels = cluster(evidence.places, evidence.weight, rules.cut, before=old_labels)
-    groups = _supported(evidence, labels, rules)
+    groups = _groups(keywords, evidence, before, rules, sticky=sticky)
     if not groups:
         return []
     groups.sort(key=lambda rows: (-float(evidence.weight[rows].sum()), int(rows[0])))
@@ -142,13 +154,64 @@ def find_journeys(
     return _name_all(keywords, evidence, groups, ids, before, rules, titles)
 
 
-def _old_labels(evidence: Evidence, before: Sequence[Before]) -> IntVector | None:
+def at_time(found: FoundJourney, now_ts_ms: int, rules: FinderRules) -> FoundJourney:
+    """Give a journey as it stands at another moment with nothing new done: faded, and perhaps ended."""
+    stage = stage_of(found.times_ms, now_ts_ms, rules.stages)
+    faded = faded_by(now_ts_ms - found.newest_ts_ms, rules.half_life_days)
+    return replace(found, stage=stage, faded=faded)
+
+
+def _groups(
+    keywords: Keywords,
+    evidence: Evidence,
+    before: Sequence[Before],
+    rules: FinderRules,
+    *,
+    sticky: bool,
+) -> list[IntVector]:
+    """Cluster until asking again, with what came out as what was before, changes nothing.
+
+    So whoever asks again later, a build or a request, finds the same.
+    """
+    if not sticky:
+        return _supported(evidence, cluster(evidence.places, evidence.weight, rules.cut), rules)
+    old = _old_labels(keywords, evidence, before)
+    groups: list[IntVector] = []
+    for _ in range(SETTLED):
+        labels = cluster(evidence.places, evidence.weight, rules.cut, before=old)
+        groups = _supported(evidence, labels, rules)
+        now = np.full(len(evidence), NONE, np.int64)
+        for n, rows in enumerate(groups):
+            now[rows] = n
+        if old is not None and _alike(old, now):
+            break
+        old = now
+    return groups
+
+
+def _alike(a: IntVector, b: IntVector) -> bool:
+    """Whether two labellings say the same in other numbers."""
+    if ((a == NONE) != (b == NONE)).any():
+        return False
+    pairs = set(zip(a.tolist(), b.tolist(), strict=True))
+    return len(pairs) == len({x for x, _ in pairs}) == len({y for _, y in pairs})
+
+
+def _old_labels(
+    keywords: Keywords, evidence: Evidence, before: Sequence[Before]
+) -> IntVector | None:
+    """Number the journey that each thing was on, shape [M]."""
     if not before:
         return None
     labels = np.full(len(evidence), NONE, np.int64)
+    is_item = evidence.item_idx >= 0
     for n, one in enumerate(before):
-        labels[np.isin(evidence.item_idx, one.item_idx)] = n
-    labels[evidence.item_idx < 0] = NONE
+        said = [k for text in one.said if (k := keywords.find(text)) is not None]
+        labels[
+            np.where(
+                is_item, np.isin(evidence.item_idx, one.item_idx), np.isin(evidence.keyword, said)
+            )
+        ] = n
     return labels
 
 
@@ -180,28 +243,60 @@ def _name_all(
 ) -> list[FoundJourney]:
     centres = np.stack([_middle(evidence, rows) for rows in groups])
     near = evidence.places @ centres.T  # [M, Q]
-    group_of = np.full(len(evidence), NONE, np.int64)
-    for q, rows in enumerate(groups):
-        group_of[rows] = q
-    names = {one.id: one.name for one in before}
-    taken: set[str] = set()
-    found: list[FoundJourney | None] = [None] * len(groups)
-    # Those that had a name choose first: a larger newcomer does not take it from them.
-    for q in sorted(range(len(groups)), key=lambda q: (ids[q] not in names, q)):
-        rows = groups[q]
-        weight = evidence.weight[rows] * np.maximum(near[rows, q], 0.05)
-        ranked = rank_keywords(keywords, evidence, rows, weight)
-        first = _items_of(evidence, rows)
-        calls = _calls(titles(first[:3].tolist()), keywords.shouting)
-        name = choose_name(keywords, ranked, taken, before=names.get(ids[q]), fallbacks=calls)
-        taken.add(name_key(name))
-        found[q] = _journey(evidence, rows, group_of, near, q, ids[q], name, ranked.keyword, rules)
-    return [one for one in found if one is not None]
+    ranked = [
+        rank_keywords(
+            keywords, evidence, rows, evidence.weight[rows] * np.maximum(near[rows, q], 0.05)
+        )
+        for q, rows in enumerate(groups)
+    ]
+    calls = [partial(_calls, titles, _items_of(evidence, rows)[:3], keywords) for rows in groups]
+    had = {one.id: one.name for one in before}
+    names = _settled(keywords, ranked, calls, [had.get(id_) for id_ in ids])
+    return [
+        _journey(evidence, rows, near, q, ids[q], names[q], ranked[q].keyword, rules)
+        for q, rows in enumerate(groups)
+    ]
 
 
-def _calls(titles: list[str], shouting: bool) -> list[str]:
-    plainly = [plain(title) or title for title in titles]
-    return [write_name(t.lower() if shouting else t)[:MOST_CHARACTERS].rstrip() for t in plainly]
+def _settled(
+    keywords: Keywords,
+    ranked: list[Ranked],
+    calls: Sequence[Callable[[], list[str]]],
+    before: list[str | None],
+) -> list[str]:
+    """Name all journeys, until none would choose another name if asked again."""
+    names = before
+    for _ in range(SETTLED):
+        again = _named(keywords, ranked, calls, names)
+        if again == names:
+            break
+        names = [*again]
+    return [name or "" for name in names]
+
+
+def _named(
+    keywords: Keywords,
+    ranked: list[Ranked],
+    calls: Sequence[Callable[[], list[str]]],
+    before: list[str | None],
+) -> list[str]:
+    """Name each; those that had a name choose first, and nobody takes a name that another has."""
+    keys = [None if name is None else name_key(name) for name in before]
+    names = [""] * len(ranked)
+    for q in sorted(range(len(ranked)), key=lambda q: (before[q] is None, q)):
+        others = {key for n, key in enumerate(keys) if n != q and key is not None}
+        names[q] = choose_name(keywords, ranked[q], others, before=before[q], fallbacks=calls[q])
+        keys[q] = name_key(names[q])
+    return names
+
+
+def _calls(
+    titles: Callable[[list[int]], list[str]], items: IntVector, keywords: Keywords
+) -> list[str]:
+    """Write titles as names; what is nothing but markup is none."""
+    texts = [plain(title) for title in titles(items.tolist())]
+    written = [write_name(text.lower() if keywords.shouting else text) for text in texts]
+    return [name[:MOST_CHARACTERS].rstrip() for name in written if name]
 
 
 def _middle(evidence: Evidence, rows: IntVector) -> FloatVector:
@@ -212,7 +307,6 @@ def _middle(evidence: Evidence, rows: IntVector) -> FloatVector:
 def _journey(
     evidence: Evidence,
     rows: IntVector,
-    group_of: IntVector,
     near: FloatVector,
     q: int,
     id_: str,
@@ -245,5 +339,6 @@ def _journey(
         cohesion=cohesion,
         margin=margin,
         times_ms=times,
+        newest_ts_ms=evidence.newest_ts_ms,
         faded=evidence.faded,
     )

@@ -32,6 +32,7 @@ from wayline.journeys.phrases import (
     whole_key,
 )
 from wayline.schema import BoolVector, FloatMatrix, FloatVector, IndexVector, IntVector
+from wayline.storage.disk import write_frame
 
 PHRASE, TAG, CATEGORY, QUERY, BOARD = range(5)
 KINDS = ("phrase", "tag", "category", "query", "board")
@@ -145,10 +146,11 @@ class Keywords:
     def save(self, folder: Path) -> None:
         """Write it into a generation."""
         folder.mkdir(exist_ok=True)
-        pl.DataFrame(
+        frame = pl.DataFrame(
             {"text": self.texts, "key": self.keys, "kind": self.kinds.astype(np.int8)},
             schema={"text": pl.String, "key": pl.List(pl.String), "kind": pl.Int8},
-        ).write_parquet(folder / "keywords.parquet")
+        )
+        write_frame(frame, folder / "keywords.parquet")
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name))
         said = {"shouting": self.shouting, "notes": self.notes}
@@ -209,12 +211,12 @@ def find_keywords(
         posted.setdefault(key, []).extend(i for i in items.item_idx if i >= 0)
     keys = sorted({*chosen, *heard})
     if not keys:
-        return _nothing(len(vectors), space)
+        return _nothing(len(vectors), space, catalogue)
     shouting = is_shouting(texts["title"].to_list())
     if blocked is not None:
         keys = [k for k in keys if not blocked(catalogue.write(k, shouting) or heard[k].text)]
     if not keys:
-        return _nothing(len(vectors), space)
+        return _nothing(len(vectors), space, catalogue)
     written = [catalogue.write(key, shouting) or heard[key].text for key in keys]
     kinds = np.array([heard[k].kind if k in heard else catalogue.kind(k) for k in keys], np.int32)
     counts = np.array([len(posted[key]) for key in keys], np.float64)
@@ -236,13 +238,17 @@ def find_keywords(
     return Keywords(
         written, kinds, (counts / max(len(vectors), 1)).astype(np.float32), specificity, places,
         offsets, keyword, weight, _join(unit_rows(item_profile), space.centred), [list(k) for k in keys],
-        shouting, [] if len(chosen) else [NO_TEXT],
+        shouting, [] if chosen else [_why_none(catalogue)],
     )  # fmt: skip
 
 
 NO_TEXT = (
     "No titles, categories or tags say what items are: journeys are named by searches, boards and item ids. "
     "Import items with a title."
+)
+NO_COMMON_WORDS = (
+    "No words of titles, categories or tags stand for items that belong together: journeys are named by searches, "
+    "boards and titles of single items. Give items a category or tags."
 )
 
 
@@ -438,13 +444,18 @@ def _post(
     )
 
 
-def _nothing(n_items: int, space: _Space) -> Keywords:
+def _why_none(catalogue: _Catalogue) -> str:
+    """Say why no text of the catalogue became a keyword."""
+    return NO_COMMON_WORDS if any(catalogue.phrases) or catalogue.named else NO_TEXT
+
+
+def _nothing(n_items: int, space: _Space, catalogue: _Catalogue) -> Keywords:
     empty = np.zeros(0, np.float32)
     profile = np.zeros((n_items, 0), np.float32)
     return Keywords(
         [], np.zeros(0, np.int32), empty, empty, np.zeros((0, space.centred.shape[1]), np.float32),
         np.zeros(n_items + 1, np.int64), np.zeros(0, np.int32), empty, _join(profile, space.centred), [],
-        notes=[NO_TEXT],
+        notes=[_why_none(catalogue)],
     )  # fmt: skip
 
 

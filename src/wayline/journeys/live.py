@@ -10,7 +10,7 @@ import numpy as np
 
 from wayline.interests.controls import Control, Standing, settle
 from wayline.journeys.everybody import PersonLog, Task
-from wayline.journeys.finder import Before, FoundJourney, find_journeys
+from wayline.journeys.finder import Before, FoundJourney, at_time, find_journeys
 from wayline.journeys.names import name_key
 from wayline.journeys.ranking import FEATURES, diversify, features_of
 from wayline.journeys.table import JourneyTable
@@ -67,7 +67,8 @@ class LiveJourneys:
         controls : list of Control
             What they said of their journeys up to then.
         """
-        found = self._find(person, at_ts_ms)
+        rules = self._task.rules
+        found = [at_time(one, at_ts_ms, rules) for one in self._find(person, at_ts_ms)]
         if not found:
             return []
         standing = settle([one.id for one in found], [one.item_idx for one in found], controls)
@@ -90,11 +91,14 @@ class LiveJourneys:
         ]
 
     def _find(self, person: PersonLog, at_ts_ms: int) -> list[FoundJourney]:
+        """Find what does not depend on how long ago it was; kept, as this is the costly part."""
         newest = max(
             int(person.ts_ms[-1]) if len(person.ts_ms) else 0, max(person.words.ts_ms, default=0)
         )
-        day = at_ts_ms // 3_600_000  # stages move by the hour at most
-        key = (person.user_key, len(person.item_idx), newest, len(person.words.text), day)
+        oldest = int(person.ts_ms[0]) if len(person.ts_ms) else 0
+        sticky = at_ts_ms >= self._until_ts_ms
+        done = (len(person.item_idx), len(person.words.text))
+        key = (person.user_key, *done, oldest, newest, int(sticky))
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:
@@ -103,7 +107,7 @@ class LiveJourneys:
         found = find_journeys(
             self._task.keywords, person.user_id, person.item_idx, person.ts_ms, person.worth, person.words,
             now_ts_ms=at_ts_ms, rules=self._task.rules, before=person.before, titles=self._task.calls,
-            sticky=at_ts_ms >= self._until_ts_ms,
+            sticky=sticky,
         )  # fmt: skip
         with self._lock:
             self._kept[key] = found

@@ -6,7 +6,7 @@ features and weights are not published, ours were chosen by reading names and ar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +93,7 @@ def choose_name(
     taken: Collection[str],
     *,
     before: str | None,
-    fallbacks: Sequence[str],
+    fallbacks: Callable[[], Sequence[str]],
 ) -> str:
     """Choose a name that the person's other journeys do not have.
 
@@ -103,8 +103,8 @@ def choose_name(
         :func:`name_key` of the names already given.
     before : str, optional
         The name it had; kept unless another is clearly better now.
-    fallbacks : sequence of str
-        What to call it where no keyword is left: the title of its first item, its id.
+    fallbacks : callable
+        Gives what to call it where no keyword is left: titles of its first items, or ids. Asked only then.
     """
     names = [write_name(keywords.texts[int(k)]) for k in ranked.keyword]
     good = [
@@ -114,27 +114,31 @@ def choose_name(
     ]
     if before is not None and name_key(before) not in taken:
         held = [n for n, name in enumerate(names) if name_key(name) == name_key(before)]
-        parts = before.split(" and ")
         if held and (not good or ranked.score[held[0]] >= ranked.score[good[0]] - KEPT):
-            return before
-        if len(parts) == 2 and not good:
             return before
     if good:
         return names[good[0]]
-    return _last_resort([name for name in names if name], fallbacks, taken)
+    return _last_resort([name for name in names if name], fallbacks(), taken, before)
 
 
-def _last_resort(names: list[str], fallbacks: Sequence[str], taken: Collection[str]) -> str:
+def _last_resort(
+    names: list[str], fallbacks: Sequence[str], taken: Collection[str], before: str | None
+) -> str:
     """Join two keywords, or take a title; a number tells the last equal ones apart."""
     joined = [f"{a} and {b[:1].lower()}{b[1:]}" for a in names[:3] for b in names[:6] if a != b]
-    for name in [*joined, *fallbacks]:
-        if name_key(name) not in taken and len(name) <= 2 * MOST_CHARACTERS:
-            return name
-    base = fallbacks[0] if fallbacks else "Journey"
-    number = 2
-    while name_key(f"{base} ({number})") in taken:
-        number += 1
-    return f"{base} ({number})"
+    calls = fallbacks or ["Journey"]
+    numbered = [_numbered(calls[0], n) for n in range(2, len(taken) + 3)]  # one of them is free
+    free = [
+        name
+        for name in [*joined, *calls, *numbered]
+        if len(name) <= MOST_CHARACTERS and name_key(name) not in taken
+    ]
+    return before if before in free else free[0]
+
+
+def _numbered(base: str, number: int) -> str:
+    tail = f" ({number})"
+    return base[: MOST_CHARACTERS - len(tail)].rstrip() + tail
 
 
 def name_key(name: str) -> str:
@@ -143,10 +147,11 @@ def name_key(name: str) -> str:
 
 
 def write_name(text: str) -> str:
-    """Write a keyword as a name: one line, the first letter large.
+    """Write a keyword as a name: one line without angle brackets, the first letter large.
 
     >>> write_name("christmas  decorations")
     'Christmas decorations'
     """
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    kept = "".join(c if c.isprintable() and c not in "<>" else " " for c in text)
+    line = " ".join(kept.split())
     return line[:1].upper() + line[1:]

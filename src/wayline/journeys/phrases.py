@@ -85,9 +85,9 @@ def whole_key(text: str) -> Key:
 def parts_of(category: str | None, tags: Sequence[str] | None) -> tuple[list[str], list[str]]:
     """Give the categories and tags of an item, one text each.
 
-    >>> parts_of("Home|Candles", ["glass ", ""])
-    (['Home', 'Candles'], ['glass'])
+    >>> parts_of("Home|Candles &gt; <b>Tea lights</b>", ["glass ", ""])
+    (['Home', 'Candles', 'Tea lights'], ['glass'])
     """
-    categories = [part.strip() for part in _PARTS.split(category)] if category else []
+    categories = [part.strip() for part in _PARTS.split(plain(category))]
     own = [" ".join(plain(tag).split()) for tag in tags or ()]
     return [c for c in categories if c], [t for t in own if t]

@@ -27,6 +27,7 @@ SCHEMA: dict[str, Any] = {
     "first_ts_ms": pl.Int64,
     "last_ts_ms": pl.Int64,
     "keywords": pl.List(pl.String),
+    "said": pl.List(pl.String),
     "item_keys": pl.List(pl.Int64),
 }
 
@@ -44,7 +45,7 @@ class JourneyTable:
         self.frame = frame
         self._user_key = frame["user_key"].to_numpy()
         self._ids, self._names, self._items = frame["journey_id"], frame["name"], frame["item_keys"]
-        self._called = frame["called"]
+        self._called, self._said = frame["called"], frame["said"]
 
     @classmethod
     def read(cls, path: Path) -> JourneyTable:
@@ -59,7 +60,11 @@ class JourneyTable:
         lo, hi = (int(n) for n in np.searchsorted(self._user_key, [user_key, user_key + 1]))
         return [
             Before(
-                self._ids[row], self._names[row], self._items[row].to_numpy() - 1, self._called[row]
+                self._ids[row],
+                self._names[row],
+                self._items[row].to_numpy() - 1,
+                self._called[row],
+                self._said[row].to_list(),
             )
             for row in range(lo, hi)
         ]
@@ -91,6 +96,7 @@ def rows_of(
             "first_ts_ms": int(one.times_ms[0]),
             "last_ts_ms": int(one.times_ms[-1]),
             "keywords": [keywords.texts[int(k)] for k in one.keyword],
+            "said": [keywords.texts[k] for k in one.said],
             "item_keys": (one.item_idx + 1).tolist(),
         }
         for one, points in zip(journeys, score, strict=True)

@@ -109,15 +109,15 @@ def _record(
 def journey_features(journey: Journey, now_ts_ms: int) -> dict[str, Any]:
     """What a journey was like when it was told: kept with the notification for those who learn from its answer."""
     return {
-        **journey.features,
         "evergreen": journey.evergreen,
-        "actions": journey.actions,
+        "times": journey.actions,
         "keywords": len(journey.keywords),
         "evidence": len(journey.evidence),
         "queries": len(journey.queries),
         "days_since_last": round((now_ts_ms - journey.last_at) / DAY_MS, 4),
         "days_long": round((journey.last_at - journey.first_at) / DAY_MS, 4),
         "boost": journey.boost,
+        **journey.features,  # last: what the ranker read is what it will learn from
     }
 
 

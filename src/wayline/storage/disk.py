@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
 from polars.exceptions import PolarsError
 
 from wayline.errors import DiskFullError
@@ -52,6 +54,13 @@ def full_disk_said(path: Path) -> Iterator[None]:
         if getattr(error, "errno", None) in FULL or FULL_TEXT.search(str(error)):
             raise disk_full(path) from error
         raise
+
+
+def write_frame(frame: pl.DataFrame, path: Path) -> None:
+    """Write a Parquet file by way of memory: on a full disk polars says anything but that."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 def sync(path: Path) -> None:
