@@ -79,7 +79,9 @@ def keywords_of(
 def topics_world(each: int = 12, **options: object) -> Keywords:
     """Ten topics of ``each`` items; item ``i`` is of topic ``i // each`` and is called after it."""
     groups = [i // each for i in range(each * len(TOPICS))]
-    titles = [f"{TOPICS[g]} {['small', 'large', 'old', 'new'][i % 4]}" for i, g in enumerate(groups)]
+    titles = [
+        f"{TOPICS[g]} {['small', 'large', 'old', 'new'][i % 4]}" for i, g in enumerate(groups)
+    ]
     return keywords_of(catalogue(titles), groups, **options)
 
 
