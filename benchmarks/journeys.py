@@ -73,7 +73,7 @@ def examples(name: str) -> Iterator[str]:
         with wayline.open(Path(tmp) / "w", create=True, config=config) as engine:
             if name == "online-retail":
                 data = online_retail()
-                items, actions = data.items, data.actions
+                items, actions = pl.read_parquet(data.items), pl.read_parquet(data.actions)
             else:
                 items = pl.read_parquet(folder / "items.parquet")
                 actions = pl.read_parquet(folder / "actions.parquet")
