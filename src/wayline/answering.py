@@ -399,6 +399,7 @@ def journey_records(
                 muted=one.muted,
                 boost=one.boost,
                 features=one.features,
+                ends_at=journey.stage.ends_ts_ms,
             )
         )
     return out

@@ -72,6 +72,7 @@ class JourneysConfig:
     min_actions: int = 2
     min_items: int = 2
     limit: int = 10
+    ranker: str = "learned"
     patience_days: float = 21.0
     rhythm: float = 3.0
     longest_days: float = 180.0
@@ -182,6 +183,7 @@ class NotificationsConfig:
     timezone: str = "UTC"
     active_days: float = 30.0
     min_confidence: float = 0.5
+    max_silence: float = 0.33
     min_items: int = 2
     items: int = 4
     repeat_days: float = 30.0
@@ -240,6 +242,7 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("time", "clock"): ("wall", "log"),
     ("embeddings", "kind"): ("text", "graph", "hybrid", "given"),
     ("journeys", "mode"): ("on", "off"),
+    ("journeys", "ranker"): ("learned", "actions", "prior"),
     ("rewards", "sampling"): ("reward", "thompson", "importance", "count"),
     ("recipe", "mode"): ("fit", "plain"),
     ("ranking", "mode"): ("auto", "off"),
@@ -284,7 +287,14 @@ POSITIVE = {
 SECRET = {("llm", "api_key")}  # their values stand in no message
 NOT_NEGATIVE = {
     ("notifications", key)
-    for key in ("cap_per_day", "cap_per_week", "min_confidence", "repeat_days", "wait_s")
+    for key in (
+        "cap_per_day",
+        "cap_per_week",
+        "min_confidence",
+        "max_silence",
+        "repeat_days",
+        "wait_s",
+    )
 }
 SECRETS = {("notifications", "smtp_password"), ("notifications", "webhook_secret")}
 """Never in a file, which is copied, committed and backed up: only in the environment, taken as it stands there."""

@@ -275,7 +275,7 @@ class Engine:
         return self._generation(id_)
 
     def build_journeys(
-        self, *, since: At | None = None, progress: Progress | None = None
+        self, *, since: At | None = None, learn: bool = False, progress: Progress | None = None
     ) -> Generation:
         """Find journeys anew on the generation in use, and serve it with them; a generation is built where none is.
 
@@ -283,6 +283,8 @@ class Engine:
         ----------
         since : time, optional
             Only of people with an action at or after this: they get what a run for all would give them.
+        learn : bool
+            Learn their order anew as well, from everybody's actions and answers to notifications up to now.
         progress : callable, optional
             Called with what is done and the share of it.
         """
@@ -291,7 +293,7 @@ class Engine:
         with full_disk_said(self.path), self._generations.lock():
             id_ = rebuild_journeys(
                 self.store, self._generations, self.config,
-                since_ts_ms=None if since is None else to_ts_ms(since),
+                since_ts_ms=None if since is None else to_ts_ms(since), learn=learn,
                 now_ts_ms=wall_clock(),
                 cache=self.path / "data" / "cache",
                 progress=progress or (lambda _name, _share: None),

@@ -12,7 +12,7 @@ import polars as pl
 
 from wayline.config import Config
 from wayline.embeddings.text import text_vectors
-from wayline.errors import NoGenerationError
+from wayline.errors import InputError, NoGenerationError
 from wayline.journeys.building import (
     ENCODER_DIM,
     FOLDER,
@@ -82,25 +82,34 @@ def rebuild_journeys(
     config: Config,
     *,
     since_ts_ms: int | None,
+    learn: bool = False,
     now_ts_ms: int,
     cache: Path,
     progress: Progress,
 ) -> str:
     """Find journeys anew on the generation in use and publish it with them; hold ``generations.lock()``.
 
-    Embeddings, index, keywords and ranker stay: people are read up to now, and whoever is asked for gets what a run for
+    Embeddings, index and keywords stay: people are read up to now, and whoever is asked for gets what a run for
     all would give them.
 
     Parameters
     ----------
     since_ts_ms : int, optional
         Only people with an action at or after this; the others keep what they have.
+    learn : bool
+        Learn the ranker anew, from everybody's actions and answers up to now; else it stays as it is.
 
     Raises
     ------
+    InputError
+        If a ranker is to be learned from some people alone.
     NoGenerationError
         If nothing was built yet, or without journeys.
     """
+    if learn and since_ts_ms is not None:
+        raise InputError(
+            "Got a time since with learning, expected one of them: a ranker is learned from everybody."
+        )
     current = generations.current()
     path, manifest = generations.open(current) if current else (None, {})
     served = ServedJourneys.open(path) if path else None
@@ -120,9 +129,10 @@ def rebuild_journeys(
     with watch.step("find journeys"):
         made = make_journeys(
             served.keywords, texts, rows, config.journeys, now_ts_ms=log.until, user_ids=store.user_ids,
-            before=served.table, answers=None, unfinished=cache / UNFINISHED, progress=progress, only=only,
+            before=served.table, answers=answers_of(store, log.until) if learn else None,
+            ranker=None if learn else served.ranker, unfinished=cache / UNFINISHED, progress=progress, only=only,
             stamp=f"{_stamp(current, log, config)} since {since_ts_ms}", most=config.sequences.lifelong,
-            ranker=served.ranker, blocked=NameChecks(load_blocked_terms(cache.parent.parent)).blocked,
+            blocked=NameChecks(load_blocked_terms(cache.parent.parent)).blocked,
         )  # fmt: skip
         made = _called(made, served.table, texts, config, cache, progress)
     with watch.step("publish"), generations.begin() as writer:

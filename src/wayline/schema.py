@@ -100,8 +100,9 @@ class Journey:
 
     ``stage`` is "ongoing" or "ended"; an ``evergreen`` one has been kept up over months. ``confidence``, 0 to 1, is how
     sure it is that the person is on it; ``score`` the chance that they engage with it next, after similar ones above it
-    were counted against it. ``queries`` are the person's own searches and boards that belong to it, ``related`` the
-    names of journeys that others on this one are on as well. ``features`` are what the ranker reads.
+    were counted against it. ``ends_at`` is when it ends if nothing more is done, or when it did. ``queries`` are the
+    person's own searches and boards that belong to it, ``related`` the names of journeys that others on this one are on
+    as well. ``features`` are what the ranker reads.
     """
 
     id: str
@@ -121,6 +122,7 @@ class Journey:
     muted: bool = False
     boost: float = 1.0
     features: dict[str, float] = field(default_factory=dict)
+    ends_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

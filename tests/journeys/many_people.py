@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from planted_journeys import DAY, START, topics_world
 
+from planted_journeys import DAY, START, topics_world
 from wayline.config import JourneysConfig
 from wayline.journeys.building import MadeJourneys, make_journeys
 from wayline.journeys.everybody import PersonLog, Task, find_everybodys_journeys

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 from many_people import PEOPLE, found_by, log_rows, made, people, task
-from planted_journeys import DAY, START
 from polars.testing import assert_frame_equal
 
+from planted_journeys import DAY, START
 from wayline.journeys import everybody
 from wayline.journeys.everybody import find_and_rank
 from wayline.journeys.keywords import BOARD, QUERY

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planted_journeys import DAY, START, topics_world
 
+from planted_journeys import DAY, START, topics_world
 from wayline.journeys.evidence import SOURCE_WEIGHT, Evidence, Words, gather
 from wayline.journeys.keywords import BOARD, QUERY
 

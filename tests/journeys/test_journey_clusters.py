@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planted_journeys import around
 
+from planted_journeys import around
 from wayline.journeys.clusters import MOST, NONE, cluster
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from planted_journeys import DAY, START, TOPICS, before_of, find, plainly, topics_world
 
+from planted_journeys import DAY, START, TOPICS, before_of, find, plainly, topics_world
 from wayline.journeys.evidence import Words
 from wayline.journeys.finder import FinderRules, at_time
 from wayline.journeys.keywords import QUERY, Said

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
 from planted_journeys import (
     TEXTS,
     TOPICS,
@@ -17,7 +18,6 @@ from planted_journeys import (
     topics_world,
     usable,
 )
-
 from wayline.journeys.keywords import (
     BOARD,
     CATEGORY,

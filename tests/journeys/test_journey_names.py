@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from planted_journeys import (
     DAY,
     START,
@@ -22,7 +23,6 @@ from planted_journeys import (
     topics_world,
     usable,
 )
-
 from wayline.journeys.everybody import Task
 from wayline.journeys.evidence import Words
 from wayline.journeys.finder import Before, FinderRules

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planted_journeys import DAY, START, find, topics_world
 from scipy.optimize import minimize
 
+from planted_journeys import DAY, START, find, topics_world
 from wayline.journeys.learning import nearest_journey
 from wayline.journeys.ranking import (
     FEATURES,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from wayline.journeys.stages import ENDED, ONGOING, Stage, StageRules, stage_of
 RULES = StageRules()
 
 
-def at(days: list[float], now: float) -> Stage:
+def at(days: Sequence[float], now: float) -> Stage:
     return stage_of(np.array([round(d * DAY_MS) for d in days], np.int64), round(now * DAY_MS))
 
 
@@ -27,16 +29,23 @@ def told(stage: Stage) -> list[tuple[str, float]]:
         ([0], 0, ONGOING),
         ([0], 21, ONGOING),
         ([0], 21.5, ENDED),
-        ([0, 1, 2], 23, ONGOING),
-        ([0, 1, 2], 23.5, ENDED),
-        ([0, 10, 20], 50, ONGOING),  # three times its own pause of ten days
-        ([0, 10, 20], 50.5, ENDED),
-        ([0, 100, 200], 380, ONGOING),  # never later than 180 days
-        ([0, 100, 200], 381, ENDED),
+        ([0, 1, 2], 14, ONGOING),  # a rhythm of days, known a little
+        ([0, 1, 2], 14.5, ENDED),
+        ([0, 10, 20], 45, ONGOING),
+        ([0, 10, 20], 46, ENDED),
+        (range(0, 100, 10), 90 + 28, ONGOING),  # known well: three times its own gap of ten days
+        (range(0, 100, 10), 90 + 30, ENDED),
+        (range(40), 39 + 7, ONGOING),  # never sooner than a week
+        (range(40), 39 + 7.5, ENDED),
+        ([0, 30], 30, ENDED),
+        ([0, 30, 60], 60, ONGOING),  # a month's rhythm shows the third time
+        ([0, 100, 200], 200, ENDED),
+        (range(0, 2000, 85), 1955 + 179, ONGOING),  # never later than 180 days
+        (range(0, 2000, 85), 1955 + 181, ENDED),
     ],
 )
 def test_it_ends_after_a_silence_beyond_its_own_rhythm(
-    days: list[float], now: float, stage: str
+    days: Sequence[float], now: float, stage: str
 ) -> None:
     assert at(days, now).stage == stage
 
@@ -44,11 +53,33 @@ def test_it_ends_after_a_silence_beyond_its_own_rhythm(
 def test_transitions_are_dates_and_a_journey_may_come_back() -> None:
     found = at([0, 2, 4, 60, 61], 65)
     assert found.stage == ONGOING
-    assert told(found) == [(ONGOING, 0), (ENDED, 4 + 21), (ONGOING, 60)]
+    assert told(found) == [(ONGOING, 0), (ENDED, 4 + 13.5), (ONGOING, 60)]
     ended = at([0, 2, 4, 60, 61], 200)
     assert told(ended)[:3] == told(found)
-    assert told(ended)[3] == (ENDED, 61 + 21)
+    assert told(ended)[3] == (ENDED, found.ends_ts_ms / DAY_MS)
+    assert 61 + 13.5 < told(ended)[3][1] < 61 + 3 * 15, "a break counts for little"
     assert ended.stage == ENDED
+
+
+def test_one_action_alone_does_not_bring_a_journey_back() -> None:
+    party = [0, 2, 4, 6]
+    alone = at([*party, 60], 61)
+    assert alone.stage == ENDED
+    assert [stage for stage, _ in told(alone)] == [ONGOING, ENDED]
+    assert alone.ends_ts_ms == alone.transitions[-1].at < 60 * DAY_MS
+    assert told(at([*party, 60, 62], 63))[-1] == (ONGOING, 60), "it came back with the first"
+    assert at([*party, 60, 60.1], 61).stage == ONGOING, "two on one day are as good"
+    assert told(at([*party, 100, 250, 420], 421)) == told(alone), "strays stay strays"
+
+
+@pytest.mark.parametrize("days", [[0], [0, 1, 9], [0, 2, 4, 60, 61, 63]])
+def test_when_it_ends_is_said_before(days: list[float]) -> None:
+    found = at(days, days[-1])
+    ends = found.ends_ts_ms / DAY_MS
+    assert [at(days, ends + more).stage for more in (-0.01, 0.01)] == [ONGOING, ENDED]
+    assert (
+        at(days, ends + 9).transitions[-1].at == at(days, ends + 9).ends_ts_ms == found.ends_ts_ms
+    )
 
 
 def test_several_actions_of_one_day_are_one_active_day() -> None:

@@ -41,6 +41,7 @@ def test_everybody_hears_of_their_best_journey_the_best_of_all_first(shop: Shop)
         ({"muted": True}, "muted"),
         ({"confidence": 0.49}, "low_confidence"),
         ({"confidence": float("nan")}, "low_confidence"),
+        ({"last_at": NOW - 8 * DAY, "ends_at": NOW + 13 * DAY}, "silent"),
     ],
 )
 def test_a_journey_not_worth_a_word_is_passed_over_for_the_next(
@@ -51,6 +52,13 @@ def test_a_journey_not_worth_a_word_is_passed_over_for_the_next(
     shop.journeys["ann"].append(journey("j2", "Mugs", score=0.1))
     assert [p.message.journey_id for p in shop.plan().planned] == ["j1", "j2"]
     assert {p.message.user_id: p.message.journey_id for p in shop.plan().planned}["ann"] == "j2"
+
+
+def test_a_journey_is_told_while_its_silence_is_short(shop: Shop) -> None:
+    shop.journeys["ann"] = [journey(last_at=NOW - 6 * DAY, ends_at=NOW + 15 * DAY)]
+    assert [p.message.user_id for p in shop.plan().planned] == ["ann", "bob"]
+    shop.journeys["ann"] = [journey(last_at=NOW - 20 * DAY, ends_at=NOW + 1 * DAY)]
+    assert why(shop.plan()) == {"ann": "silent"}
 
 
 def test_people_without_journeys_or_with_too_little_to_see_are_left_out(shop: Shop) -> None:

@@ -30,6 +30,7 @@ from wayline.storage.disk import write_frame
 JOURNEYS = "journeys.parquet"
 FOLDER = "keywords"
 SETTINGS = "journeys.json"
+LEARNED, PRIOR = "learned", "prior"  # of `journeys.ranker`
 ENCODER_DIM = 384
 
 Progress = Callable[[str, float], None]
@@ -131,7 +132,7 @@ def make_journeys(
     most : int, optional
         Newest actions of a person that are read.
     ranker : JourneyRanker, optional
-        Use this one; learned from the log if not given.
+        Use this one; what ``journeys.ranker`` says if not given.
     blocked : callable, optional
         Says of a title that it must not be said to anybody.
     """
@@ -141,8 +142,11 @@ def make_journeys(
         now_ts_ms, blocked,
     )  # fmt: skip
     people = log.people(user_ids=user_ids, before=before.of, only=only, most=most)
-    if ranker is None:
-        ranker = learn_ranker(log, people, task, answers)
+    if config.ranker == PRIOR:
+        ranker = JourneyRanker(report={"decided": PRIOR, "why": f'journeys.ranker = "{PRIOR}"'})
+    elif ranker is None:
+        ranker = learn_ranker(log, people, task, answers if config.ranker == LEARNED else None)
+    if ranker is not task.ranker:
         task = replace(task, ranker=ranker)
     learned_s = time.perf_counter() - began
     began = time.perf_counter()

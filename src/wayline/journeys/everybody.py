@@ -165,8 +165,14 @@ def _spread(
     By joblib's: the standard library's would run the caller's script again in each of them.
     """
     from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
 
     file = folder / "task.pickle"
     file.write_bytes(pickle.dumps(task))
     pool = Parallel(n_jobs=size, backend="loky", return_as="generator", inner_max_num_threads=1)
-    yield from pool(delayed(_work)(str(file), part) for part in chunks)
+    try:
+        yield from pool(delayed(_work)(str(file), part) for part in chunks)
+    finally:
+        get_reusable_executor().shutdown(
+            wait=True
+        )  # a server goes on after its build: no idle workers stay

@@ -40,6 +40,7 @@ KINDS = ("phrase", "tag", "category", "query", "board")
 # Chosen on the development sets (docs/experiments.md), not published.
 LEAST_ITEMS = 3  # that have a phrase
 MOST_SHARE = 0.12  # of the catalogue; a phrase of more says little
+SMALL_CATALOGUE = 12  # items that a phrase may have however small the catalogue is
 COHERENT = 0.06  # mean cosine of its items, above that of any two
 COHERENT_WHOLE = 0.03  # the same for a tag or category, which somebody chose
 DAMPING = 4.0  # items that agree as any two do, which every phrase is taken to have had
@@ -349,7 +350,7 @@ def _choose(catalogue: _Catalogue, space: _Space) -> set[Key]:
     """Choose the phrases that belong together, each set of items once, by its longest phrase."""
     n = len(catalogue.runs)
     posted = catalogue.posted
-    most = max(MOST_SHARE * n, LEAST_ITEMS)
+    most = max(MOST_SHARE * n, SMALL_CATALOGUE)
     weak = {
         key[0]
         for key, items in posted.items()

@@ -25,6 +25,7 @@ REASONS = {
     "ended": "are on journeys that have ended",
     "muted": "muted the journey",
     "low_confidence": "may not be on the journey",
+    "silent": "have left the journey alone of late",
     "repeated_journey": "were told of it before",
     "few_items": "have too little to see",
     "repeated_items": "were told of the same items",
@@ -83,21 +84,28 @@ def person_reason(
     return capped
 
 
-def standing_reason(rules: Rules, journey: Journey) -> str | None:
-    """Why nobody should hear of a journey as it is now; None if it is worth a word."""
+def standing_reason(rules: Rules, journey: Journey, now_ts_ms: int) -> str | None:
+    """Why nobody should hear of a journey as it is now; None if it is worth a word.
+
+    A journey ends by a silence that its rhythm does not explain; whoever was told shortly before was told of something
+    that had ended for them already. So nobody is told after a part of that silence.
+    """
     if journey.stage != "ongoing":
         return "ended"
     if journey.muted:
         return "muted"
     # written so that a confidence which is no number is too low
-    return None if journey.confidence >= rules.config.min_confidence else "low_confidence"
+    if not journey.confidence >= rules.config.min_confidence:
+        return "low_confidence"
+    most = rules.config.max_silence * (journey.ends_at - journey.last_at)
+    return "silent" if 0 <= most < now_ts_ms - journey.last_at else None
 
 
 def journey_reason(
     rules: Rules, journey: Journey, told: Sequence[StoredNotification], now_ts_ms: int
 ) -> str | None:
     """Why a person may not be told of a journey now; None if they may."""
-    reason = standing_reason(rules, journey)
+    reason = standing_reason(rules, journey, now_ts_ms)
     since = now_ts_ms - round(rules.config.repeat_days * DAY_MS)
     if reason is None and told_of(told, journey.id, journey.name, since):
         return "repeated_journey"

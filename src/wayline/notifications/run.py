@@ -180,7 +180,7 @@ class Sender:
             return "too_old"
         journeys = {journey.id: journey for journey in self._journeys(user_id)}
         journey = journeys.get(row.journey_id)
-        return "no_journey" if journey is None else standing_reason(self._rules, journey)
+        return "no_journey" if journey is None else standing_reason(self._rules, journey, now_ts_ms)
 
     def _settle(self, row: StoredNotification, outcome: Outcome, done: Delivered) -> float | None:
         """Keep what a try came to."""

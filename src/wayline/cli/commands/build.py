@@ -27,18 +27,28 @@ def build(
     journeys: Annotated[
         bool, typer.Option("--journeys", help="Find journeys anew, on the generation in use.")
     ] = False,
+    learn: Annotated[
+        bool,
+        typer.Option(
+            "--learn", help="With --journeys: learn their order anew, from actions and answers."
+        ),
+    ] = False,
     workspace: Workspace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Make a generation: embeddings, index, interests, journeys, the fitted recipe."""
     if since is not None and not journeys:
         raise InputError("Got --since without --journeys, expected both: a build reads everybody.")
+    if learn and (since is not None or not journeys):
+        raise InputError(
+            "Got --learn, expected --journeys beside it and no --since: it learns from everybody."
+        )
     if until is not None and journeys:
         raise InputError("Got --until with --journeys, expected one of them.")
     until_ms, since_ms = time_of(until), time_of(since)
     with opened(workspace) as engine, building(shown=not as_json) as progress:
         if journeys:
-            generation = engine.build_journeys(since=since_ms, progress=progress)
+            generation = engine.build_journeys(since=since_ms, learn=learn, progress=progress)
         else:
             generation = engine.build(until=until_ms, progress=progress)
     if as_json:

@@ -29,7 +29,7 @@ class OnJourney:
     """
 
     name = "journey"
-    nearness = 1.0
+    nearness = 3.0
     again = 2.0
 
     def score(self, query: FeedQuery, candidates: Candidates) -> Candidates:
