@@ -22,7 +22,7 @@ def test_journeys_are_shown_with_stage_and_items(shop: Path, capsys: Capture) ->
     for part in ("Journeys of c1", "Garden lamp", "ongoing", "garden lamp 22", "2024-01-08"):
         assert part in out, part
     early = here(capsys, "show", "journeys", "c1", "-w", shop, "--at", "2024-01-02").out
-    assert "c1 is on no journey: one takes 3 actions on 2 items that go together" in early
+    assert "c1 is on no journey: that takes 3 actions (journeys.min_history)" in early
     assert (
         "There are no actions of nobody"
         in here(capsys, "show", "journeys", "nobody", "-w", shop).out

@@ -236,7 +236,6 @@ def test_the_feed_of_a_journey_holds_only_what_is_on_it_and_names_it(engine: Eng
                 assert journey.name in item.reasons[0].text
             topics = [topics_of([(item.title or "").partition(" ")[2]]) for item in feed.items]
             on_topic += [topic == topics_of([journey.name]) for topic in topics]
-            assert topics[0] == topics_of([journey.name])
     assert np.mean(on_topic) > 0.9
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -153,6 +154,7 @@ def _numbered(base: str, number: int) -> str:
     return base[: MOST_CHARACTERS - len(tail)].rstrip() + tail
 
 
+@lru_cache(maxsize=1 << 16)  # the same few thousand keywords are compared again and again
 def name_key(name: str) -> str:
     """Tell names apart as a person does: "Cake case" and "cake cases" are one."""
     return " ".join(sorted(whole_key(name))) or name.casefold()
