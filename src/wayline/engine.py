@@ -87,6 +87,7 @@ from wayline.workspace import SETTINGS, copying, create_workspace, refuse_taken
 At = int | float | str | datetime
 OnChunk = Callable[[Receipt, ColumnMap], None]
 MAX_LIMIT = 500
+TOLD_OF = 4  # items of a journey's feed that a message chooses from, for each that it shows
 MAX_ACTIONS = 1_000_000
 
 
@@ -594,15 +595,20 @@ class Engine:
     def _journey_items(
         self, user_id: str, journey: Journey, limit: int, *, at: At | None
     ) -> list[Shown]:
-        """What to show of a journey: the first of its own feed; nobody is shown anything yet.
+        """What to show of a journey: of the first of its own feed those that are most on it; nobody is shown them yet.
 
-        Nothing where an action, or a build, has ended the journey since it was read.
+        The feed begins with what is wanted, on the journey or nearly so. A message names few items, and has to be about
+        what it says. Nothing where an action, or a build, has ended the journey since it was read.
         """
         try:
-            feed = self._answer(user_id, limit=limit, at=at, journey=journey.id)[0]
+            wider = min(TOLD_OF * limit, MAX_LIMIT)
+            feed = self._answer(user_id, limit=wider, at=at, journey=journey.id)[0]
         except NotFoundError:
             return []
         keys = self.store.item_keys([item.item_id for item in feed.items])
+        own = self.store.item_keys([one.item_id for one in journey.evidence])
+        near = self._serve().nearness(keys, own)
+        keys = keys[np.sort(np.argsort(-near, kind="stable")[:limit])]
         return [shown(r.item_id, r.title, r.image_url) for r in self.store.item_records(keys)]
 
     def feed(

@@ -402,6 +402,17 @@ class ServedGeneration:
             again=self._again(sequence, at_ts_ms) if only is not None else np.zeros(0, np.float32),
         )
 
+    def nearness(self, item_key: IntVector, to_item_key: IntVector) -> FloatVector:
+        """Give how near items stand to the middle of others among journeys' places, shape [M]; -1 for the unknown."""
+        near = np.full(len(item_key), -1.0, np.float32)
+        if self.journeys is None:
+            return near
+        places = self.journeys.task.keywords.item_places
+        to = to_item_key[to_item_key <= len(places)] - 1
+        known = item_key <= len(places)
+        near[known] = places[item_key[known] - 1] @ places[to].sum(axis=0)
+        return near
+
     def _around(self, journey: LiveJourney) -> FloatVector:
         """Give the middle of a journey's items in the index's space, shape [D]."""
         items = journey.found.item_idx

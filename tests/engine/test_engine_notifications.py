@@ -22,7 +22,10 @@ def journeys(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def sure(self: Engine, user_id: str, **options: Any) -> list[Journey]:
         known = found(self, user_id, **options)
-        return [replace(one, name="Mugs", confidence=0.9, stage="ongoing") for one in known[:1]]
+        return [
+            replace(one, name="Mugs", confidence=0.9, stage="ongoing", ends_at=0)
+            for one in known[:1]
+        ]
 
     monkeypatch.setattr(Engine, "journeys", sure)
 
