@@ -66,8 +66,10 @@ class JourneysConfig:
 
     mode: str = "on"
     cut: float = 0.8
+    largest: float = 0.25
     half_life_days: float = 90.0
-    min_actions: int = 3
+    min_history: int = 3
+    min_actions: int = 2
     min_items: int = 2
     limit: int = 10
     ranker: str = "learned"
@@ -266,7 +268,8 @@ POSITIVE = {
     ("interests", "max_actions"), ("sequences", "lifelong"), ("sequences", "lifelong_days"),
     ("sequences", "realtime"), ("rewards", "prior"), ("rewards", "half_life_days"),
     ("rewards", "half_life_impressions"), ("rewards", "window_hours"), ("rewards", "requests"),
-    ("journeys", "cut"), ("journeys", "half_life_days"), ("journeys", "min_actions"), ("journeys", "min_items"),
+    ("journeys", "cut"), ("journeys", "largest"), ("journeys", "half_life_days"), ("journeys", "min_history"),
+    ("journeys", "min_actions"), ("journeys", "min_items"),
     ("journeys", "limit"), ("journeys", "patience_days"), ("journeys", "rhythm"), ("journeys", "longest_days"),
     ("journeys", "evergreen_months"), ("journeys", "evergreen_gap_days"), ("journeys", "evergreen_span_days"),
     ("retrieval", "per_source"), ("feed", "limit"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -97,6 +97,7 @@ def find(
     sticky: bool = True,
     rules: FinderRules | None = None,
     titles: Sequence[str] = (),
+    blocked: Callable[[str], bool] | None = None,
 ) -> list[FoundJourney]:
     """Find the journeys of somebody who acted on these items, one a day."""
     when = list(range(len(items))) if days is None else list(days)
@@ -112,6 +113,7 @@ def find(
         keywords, "u", np.array(items, np.int64)[order], ts[order],
         values[order].astype(np.float32), words or Words(), now_ts_ms=now,
         rules=rules or FinderRules(), before=before, titles=called, sticky=sticky,
+        blocked=blocked,
     )  # fmt: skip
 
 

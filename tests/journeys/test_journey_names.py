@@ -28,7 +28,15 @@ from wayline.journeys.evidence import Words
 from wayline.journeys.finder import Before, FinderRules
 from wayline.journeys.keywords import QUERY, Keywords, find_keywords
 from wayline.journeys.name_checks import NameChecks
-from wayline.journeys.names import KEPT, Ranked, choose_name, name_key, write_name
+from wayline.journeys.names import (
+    KEPT,
+    KEPT_CHANGED,
+    SAME,
+    Ranked,
+    choose_name,
+    name_key,
+    write_name,
+)
 from wayline.journeys.ranking import JourneyRanker
 
 EACH = 12
@@ -47,9 +55,19 @@ def chosen(
     taken: Sequence[str] = (),
     before: str | None = None,
     fallbacks: Sequence[str] = ("Blue thing",),
+    overlap: float = 1.0,
+    stands: bool = False,
 ) -> str:
     keys = {name_key(name) for name in taken}
-    return choose_name(KEYWORDS, rank, keys, before=before, fallbacks=lambda: fallbacks)
+    return choose_name(
+        KEYWORDS,
+        rank,
+        keys,
+        before=before,
+        overlap=overlap,
+        stands=lambda: stands,
+        fallbacks=lambda: fallbacks,
+    )
 
 
 BOTH = ranked(("garden lamp", 2.0), ("tea cup", 1.5))
@@ -65,7 +83,18 @@ def test_a_name_is_kept_unless_another_is_clearly_better() -> None:
     assert chosen(BOTH, before="Tea cup") == "Tea cup"
     clear = ranked(("garden lamp", 2.0), ("tea cup", 2.0 - KEPT - 0.1))
     assert chosen(clear, before="Tea cup") == "Garden lamp"
-    assert chosen(BOTH, before="Picnic") == "Garden lamp"
+    some = ranked(("garden lamp", 2.0), ("tea cup", 2.0 - KEPT_CHANGED - 0.1))
+    assert chosen(some, before="Tea cup", overlap=SAME) == "Tea cup"
+    assert chosen(some, before="Tea cup", overlap=SAME - 0.1) == "Garden lamp"
+
+
+def test_a_name_that_is_no_keyword_now_is_kept_while_its_words_stand_and_its_items_are_the_same() -> (
+    None
+):
+    assert chosen(BOTH, before="Picnic", stands=True) == "Picnic"
+    assert chosen(BOTH, before="Picnic", stands=True, overlap=0.5) == "Garden lamp"
+    assert chosen(BOTH, before="Picnic", stands=False) == "Garden lamp"
+    assert chosen(BOTH, before="Picnic", stands=True, taken=["Picnic"]) == "Garden lamp"
 
 
 def test_without_a_free_keyword_two_are_joined_then_a_title_then_a_number() -> None:
@@ -220,6 +249,29 @@ def _world(titles: list[str], seed: int) -> Keywords:
     groups = rng.integers(6, size=len(titles)).tolist()
     categories = [f"{TOPICS[g]} <b>{g}</b>" if g % 2 else None for g in groups]
     return keywords_of(catalogue(titles, categories=categories), groups)
+
+
+def test_an_item_id_is_no_name_once_there_are_titles() -> None:
+    (found,) = find(KEYWORDS, [0, 1, 2])
+    before = [Before(found.id, "SKU-0", found.item_idx)]
+    titles = [f"garden lamp {n}" for n in range(3)]
+    assert find(KEYWORDS, [0, 1, 2], before=before, titles=titles)[0].name == "Garden lamp"
+    before = [Before(found.id, "Lamp", found.item_idx)]
+    assert find(KEYWORDS, [0, 1, 2], before=before, titles=titles)[0].name == "Lamp"
+
+
+def test_a_name_that_may_not_be_said_any_more_is_given_up() -> None:
+    (found,) = find(KEYWORDS, [0, 1, 2])
+    before = [Before(found.id, "Lamp", found.item_idx)]
+    titles = [f"garden lamp {n}" for n in range(3)]
+    blocked = NameChecks(["lamp"]).blocked
+    (again,) = find(KEYWORDS, [0, 1, 2], before=before, titles=titles, blocked=blocked)
+    assert (again.id, again.name) == (
+        found.id,
+        "Garden lamp",
+    )  # the keywords of a build are checked by the build
+    (kept,) = find(KEYWORDS, [0, 1, 2], before=before, titles=titles)
+    assert kept.name == "Lamp"
 
 
 def test_before_with_a_name_that_two_had_is_told_apart() -> None:

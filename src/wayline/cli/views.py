@@ -75,8 +75,9 @@ def no_journeys(engine: Engine, user_id: str, *, acted: bool) -> str:
     if rules.mode == "off":
         return 'There are no journeys: journeys.mode is "off".'
     return (
-        f"{user_id} is on no journey: one takes {rules.min_actions} actions on {rules.min_items} items that go "
-        "together (journeys.min_actions, journeys.min_items). If the last build is old, run `wayline build`."
+        f"{user_id} is on no journey: that takes {rules.min_history} actions (journeys.min_history), "
+        f"{rules.min_actions} of them on {rules.min_items} items that go together. If the last build is old, "
+        "run `wayline build`."
     )
 
 

@@ -65,8 +65,8 @@ class MadeJourneys:
 def rules_of(config: JourneysConfig) -> FinderRules:
     """Give the rules that the settings say."""
     return FinderRules(
-        cut=config.cut, half_life_days=config.half_life_days, min_actions=config.min_actions,
-        min_items=config.min_items,
+        cut=config.cut, largest=config.largest, half_life_days=config.half_life_days,
+        min_history=config.min_history, min_actions=config.min_actions, min_items=config.min_items,
         stages=StageRules(
             config.patience_days, config.rhythm, config.evergreen_months, config.evergreen_gap_days,
             config.evergreen_span_days, config.longest_days,

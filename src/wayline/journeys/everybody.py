@@ -73,7 +73,7 @@ def find_and_rank(task: Task, person: PersonLog) -> tuple[list[FoundJourney], li
     """Find one person's journeys; the best first, with their scores."""
     found = find_journeys(
         task.keywords, person.user_id, person.item_idx, person.ts_ms, person.worth, person.words,
-        now_ts_ms=task.now_ts_ms, rules=task.rules, before=person.before, titles=task.calls,
+        now_ts_ms=task.now_ts_ms, rules=task.rules, before=person.before, titles=task.calls, blocked=task.blocked,
     )  # fmt: skip
     if not found:
         return [], []
@@ -165,8 +165,14 @@ def _spread(
     By joblib's: the standard library's would run the caller's script again in each of them.
     """
     from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
 
     file = folder / "task.pickle"
     file.write_bytes(pickle.dumps(task))
     pool = Parallel(n_jobs=size, backend="loky", return_as="generator", inner_max_num_threads=1)
-    yield from pool(delayed(_work)(str(file), part) for part in chunks)
+    try:
+        yield from pool(delayed(_work)(str(file), part) for part in chunks)
+    finally:
+        get_reusable_executor().shutdown(
+            wait=True
+        )  # a server goes on after its build: no idle workers stay

@@ -20,7 +20,7 @@ from wayline.journeys.names import (
     rank_keywords,
     write_name,
 )
-from wayline.journeys.phrases import plain
+from wayline.journeys.phrases import plain, whole_key
 from wayline.journeys.stages import Stage, StageRules, stage_of
 from wayline.schema import FloatVector, IntVector
 
@@ -33,8 +33,10 @@ class FinderRules:
     """What makes a journey; see ``[journeys]`` in the settings."""
 
     cut: float = 0.8
+    largest: float = 0.25
     half_life_days: float = 90.0
-    min_actions: int = 3
+    min_history: int = 3
+    min_actions: int = 2
     min_items: int = 2
     stages: StageRules = field(default_factory=StageRules)
 
@@ -119,6 +121,7 @@ def find_journeys(
     before: Sequence[Before],
     titles: Callable[[list[int]], list[str]],
     sticky: bool = True,
+    blocked: Callable[[str], bool] | None = None,
 ) -> list[FoundJourney]:
     """Find one person's journeys, the most important first.
 
@@ -132,6 +135,8 @@ def find_journeys(
         What items are called, or their ids: names of the last resort.
     sticky : bool
         Whether what was on one journey before is drawn together; without it ``before`` gives ids and names alone.
+    blocked : callable, optional
+        Says of a name of before that it must not be said any more.
     """
     evidence = gather(
         keywords,
@@ -142,7 +147,7 @@ def find_journeys(
         now_ts_ms=now_ts_ms,
         half_life_days=rules.half_life_days,
     )
-    if not len(evidence):
+    if len(evidence.act_row) < rules.min_history:
         return []
     groups = _groups(keywords, evidence, before, rules, sticky=sticky)
     if not groups:
@@ -151,7 +156,7 @@ def find_journeys(
     members = [_items_of(evidence, rows) for rows in groups]
     old = [(one.id, one.item_idx.tolist()) for one in before]
     ids = match_ids(user_id, old, [(int(own[0]), own.tolist()) for own in members])
-    return _name_all(keywords, evidence, groups, ids, before, rules, titles)
+    return _name_all(keywords, evidence, groups, ids, before, rules, titles, blocked)
 
 
 def at_time(found: FoundJourney, now_ts_ms: int, rules: FinderRules) -> FoundJourney:
@@ -173,13 +178,19 @@ def _groups(
 
     So whoever asks again later, a build or a request, finds the same.
     """
+
+    def clustered(old: IntVector | None) -> list[IntVector]:
+        labels = cluster(
+            evidence.places, evidence.weight, rules.cut, largest=rules.largest, before=old
+        )
+        return _supported(evidence, labels, rules)
+
     if not sticky:
-        return _supported(evidence, cluster(evidence.places, evidence.weight, rules.cut), rules)
+        return clustered(None)
     old = _old_labels(keywords, evidence, before)
     groups: list[IntVector] = []
     for _ in range(SETTLED):
-        labels = cluster(evidence.places, evidence.weight, rules.cut, before=old)
-        groups = _supported(evidence, labels, rules)
+        groups = clustered(old)
         now = np.full(len(evidence), NONE, np.int64)
         for n, rows in enumerate(groups):
             now[rows] = n
@@ -240,6 +251,7 @@ def _name_all(
     before: Sequence[Before],
     rules: FinderRules,
     titles: Callable[[list[int]], list[str]],
+    blocked: Callable[[str], bool] | None,
 ) -> list[FoundJourney]:
     centres = np.stack([_middle(evidence, rows) for rows in groups])
     near = evidence.places @ centres.T  # [M, Q]
@@ -249,45 +261,73 @@ def _name_all(
         )
         for q, rows in enumerate(groups)
     ]
-    calls = [partial(_calls, titles, _items_of(evidence, rows)[:3], keywords) for rows in groups]
-    had = {one.id: one.name for one in before}
-    names = _settled(keywords, ranked, calls, [had.get(id_) for id_ in ids])
+    items = [_items_of(evidence, rows) for rows in groups]
+    names = _settled(keywords, ranked, items, [_had(id_, before, blocked) for id_ in ids], titles)
     return [
         _journey(evidence, rows, near, q, ids[q], names[q], ranked[q].keyword, rules)
         for q, rows in enumerate(groups)
     ]
 
 
+def _had(
+    id_: str, before: Sequence[Before], blocked: Callable[[str], bool] | None
+) -> Before | None:
+    """Give the journey of before with this id; None for one whose name must not be said any more."""
+    one = next((one for one in before if one.id == id_), None)
+    return None if one is None or (blocked is not None and blocked(one.name)) else one
+
+
 def _settled(
     keywords: Keywords,
     ranked: list[Ranked],
-    calls: Sequence[Callable[[], list[str]]],
-    before: list[str | None],
+    items: list[IntVector],
+    before: list[Before | None],
+    titles: Callable[[list[int]], list[str]],
 ) -> list[str]:
     """Name all journeys, until none would choose another name if asked again."""
-    names = before
+    names = _named(keywords, ranked, items, before, titles)
     for _ in range(SETTLED):
-        again = _named(keywords, ranked, calls, names)
+        now = [Before("", name, own) for name, own in zip(names, items, strict=True)]
+        again = _named(keywords, ranked, items, now, titles)
         if again == names:
             break
-        names = [*again]
-    return [name or "" for name in names]
+        names = again
+    return names
 
 
 def _named(
     keywords: Keywords,
     ranked: list[Ranked],
-    calls: Sequence[Callable[[], list[str]]],
-    before: list[str | None],
+    items: list[IntVector],
+    before: Sequence[Before | None],
+    titles: Callable[[list[int]], list[str]],
 ) -> list[str]:
     """Name each; those that had a name choose first, and nobody takes a name that another has."""
-    keys = [None if name is None else name_key(name) for name in before]
+    keys = [None if one is None else name_key(one.name) for one in before]
     names = [""] * len(ranked)
     for q in sorted(range(len(ranked)), key=lambda q: (before[q] is None, q)):
-        others = {key for n, key in enumerate(keys) if n != q and key is not None}
-        names[q] = choose_name(keywords, ranked[q], others, before=before[q], fallbacks=calls[q])
+        old = before[q]
+        names[q] = choose_name(
+            keywords, ranked[q], {key for n, key in enumerate(keys) if n != q and key is not None},
+            before=None if old is None else old.name,
+            overlap=0.0 if old is None else _overlap(old.item_idx, items[q]),
+            stands=partial(_stands, "" if old is None else old.name, titles, items[q]),
+            fallbacks=partial(_calls, titles, items[q][:3], keywords),
+        )  # fmt: skip
         keys[q] = name_key(names[q])
     return names
+
+
+def _overlap(then: IntVector, now: IntVector) -> float:
+    """Jaccard index of two sets of items."""
+    both = len(np.intersect1d(then, now))
+    return both / max(len(then) + len(now) - both, 1)
+
+
+def _stands(name: str, titles: Callable[[list[int]], list[str]], items: IntVector) -> bool:
+    """Whether the words of a name are words of what items are called."""
+    known = {word for title in titles(items.tolist()) for word in whole_key(title)}
+    return known.issuperset(word for part in name.split(" and ") for word in whole_key(part))
 
 
 def _calls(

@@ -40,6 +40,7 @@ KINDS = ("phrase", "tag", "category", "query", "board")
 # Chosen on the development sets (docs/experiments.md), not published.
 LEAST_ITEMS = 3  # that have a phrase
 MOST_SHARE = 0.12  # of the catalogue; a phrase of more says little
+SMALL_CATALOGUE = 12  # items that a phrase may have however small the catalogue is
 COHERENT = 0.06  # mean cosine of its items, above that of any two
 COHERENT_WHOLE = 0.03  # the same for a tag or category, which somebody chose
 DAMPING = 4.0  # items that agree as any two do, which every phrase is taken to have had
@@ -203,7 +204,10 @@ def find_keywords(
         Says of a text that it must not be said to anybody: it is no keyword.
     """
     catalogue = _read(texts)
-    space = _Space(vectors, usable)
+    described = np.array(
+        [bool(p or w) for p, w in zip(catalogue.phrases, catalogue.wholes, strict=True)], bool
+    )
+    space = _Space(vectors, usable, usable & described)
     posted = catalogue.posted
     chosen = _choose(catalogue, space)
     heard = _heard(said or Said.nothing())
@@ -255,11 +259,13 @@ NO_COMMON_WORDS = (
 class _Space:
     """The items' vectors, centred: any two have a cosine of about 0."""
 
-    def __init__(self, vectors: FloatMatrix, usable: BoolVector) -> None:
+    def __init__(self, vectors: FloatMatrix, usable: BoolVector, described: BoolVector) -> None:
         self.usable = usable
         mean = vectors[usable].mean(axis=0) if usable.any() else np.zeros(vectors.shape[1])
         self._vectors = vectors
-        self._base = float(mean @ mean)
+        # Two items that say something are more alike than two of any: it is such pairs that a phrase must beat.
+        said = vectors[described].mean(axis=0) if described.any() else mean
+        self._base = float(said @ said)
         self._mean = mean.astype(np.float32)
         self.centred = np.where(usable[:, None], unit_rows(vectors - self._mean), np.float32(0))
 
@@ -349,7 +355,7 @@ def _choose(catalogue: _Catalogue, space: _Space) -> set[Key]:
     """Choose the phrases that belong together, each set of items once, by its longest phrase."""
     n = len(catalogue.runs)
     posted = catalogue.posted
-    most = max(MOST_SHARE * n, LEAST_ITEMS)
+    most = max(MOST_SHARE * n, SMALL_CATALOGUE)
     weak = {
         key[0]
         for key, items in posted.items()

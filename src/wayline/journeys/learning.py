@@ -110,7 +110,7 @@ def _followed(
     )
     found = find_journeys(
         task.keywords, person.user_id, person.item_idx[past], person.ts_ms[past], person.worth[past], words,
-        now_ts_ms=start, rules=task.rules, before=(), titles=task.calls,
+        now_ts_ms=start, rules=task.rules, before=(), titles=task.calls, blocked=task.blocked,
     )  # fmt: skip
     if not found or not later.any():
         return None

@@ -107,7 +107,7 @@ class LiveJourneys:
         found = find_journeys(
             self._task.keywords, person.user_id, person.item_idx, person.ts_ms, person.worth, person.words,
             now_ts_ms=at_ts_ms, rules=self._task.rules, before=person.before, titles=self._task.calls,
-            sticky=sticky,
+            blocked=self._task.blocked, sticky=sticky,
         )  # fmt: skip
         with self._lock:
             self._kept[key] = found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,7 +19,9 @@ from wayline.schema import IntVector
 
 MOST_CHARACTERS = 40
 THIN = 0.25
-KEPT = 1.0  # how much better another keyword must be before a journey is renamed
+# How much better another keyword must be before a journey is renamed that is nearly as it was, and one that changed.
+KEPT, KEPT_CHANGED = 3.0, 1.0
+SAME = 0.6  # of the items of then and now: a journey that is nearly as it was keeps even a name that is no keyword now
 WEIGHTS = {
     "coverage": 1.0,  # log share of the journey's weight that has it
     "thin": -4.0,  # how far that share is below a quarter
@@ -93,6 +96,8 @@ def choose_name(
     taken: Collection[str],
     *,
     before: str | None,
+    overlap: float = 1.0,
+    stands: Callable[[], bool] = lambda: True,
     fallbacks: Callable[[], Sequence[str]],
 ) -> str:
     """Choose a name that the person's other journeys do not have.
@@ -103,6 +108,11 @@ def choose_name(
         :func:`name_key` of the names already given.
     before : str, optional
         The name it had; kept unless another is clearly better now.
+    overlap : float
+        Jaccard index of its items then and now.
+    stands : callable
+        Says whether the words of the name it had still stand in what its items are called. Asked only where that
+        name is no keyword any more: an item id is no name once there are titles.
     fallbacks : callable
         Gives what to call it where no keyword is left: titles of its first items, or ids. Asked only then.
     """
@@ -114,7 +124,10 @@ def choose_name(
     ]
     if before is not None and name_key(before) not in taken:
         held = [n for n, name in enumerate(names) if name_key(name) == name_key(before)]
-        if held and (not good or ranked.score[held[0]] >= ranked.score[good[0]] - KEPT):
+        margin = KEPT if overlap >= SAME else KEPT_CHANGED
+        if held and (not good or ranked.score[held[0]] >= ranked.score[good[0]] - margin):
+            return before
+        if not held and overlap >= SAME and stands():
             return before
     if good:
         return names[good[0]]
@@ -141,6 +154,7 @@ def _numbered(base: str, number: int) -> str:
     return base[: MOST_CHARACTERS - len(tail)].rstrip() + tail
 
 
+@lru_cache(maxsize=1 << 16)  # the same few thousand keywords are compared again and again
 def name_key(name: str) -> str:
     """Tell names apart as a person does: "Cake case" and "cake cases" are one."""
     return " ".join(sorted(whole_key(name))) or name.casefold()

@@ -112,7 +112,8 @@ def fit_ranker(
 ) -> JourneyRanker:
     """Learn the weights from what people answered, drawn to the prior where little was seen.
 
-    The most probable weights of a logistic regression whose weights are normal around ``PRIOR``, by Newton's method.
+    The most probable weights of a logistic regression whose weights are normal around ``PRIOR``, by Newton's method; a
+    step that leads uphill, as from a prior far off, is halved.
 
     Parameters
     ----------
@@ -130,15 +131,23 @@ def fit_ranker(
     counts = np.ones(len(features)) if weight is None else np.asarray(weight, np.float64)
     pull = np.full(len(prior), strength)
     pull[FEATURES.index("bias")] = strength / 10  # how often anybody answers is for the log to say
-    w = prior.copy()
-    for _ in range(50):
+
+    def loss(w: Float64Vector) -> float:
+        odds = features @ w
+        likely = counts @ (np.logaddexp(0.0, odds) - engaged * odds)
+        return float(likely + 0.5 * pull @ (w - prior) ** 2)
+
+    w, best = prior.copy(), loss(prior)
+    for _ in range(100):
         p = 1.0 / (1.0 + np.exp(-np.clip(features @ w, -30, 30)))
         slope = features.T @ (counts * (p - engaged)) + pull * (w - prior)
         curve = (features * (counts * p * (1 - p))[:, None]).T @ features + np.diag(pull)
         step = np.linalg.solve(curve, slope)
-        w = w - step
+        while (found := loss(w - step)) > best and float(np.abs(step).max()) >= 1e-8:
+            step = step / 2
         if float(np.abs(step).max()) < 1e-8:
             break
+        w, best = w - step, found
     return JourneyRanker(dict(zip(FEATURES, w.tolist(), strict=True)), dict(report or {}))
 
 
