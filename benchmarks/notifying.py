@@ -3,7 +3,8 @@
     python benchmarks/notifying.py [--quick] [--seeds 4] [--people 30] [--weeks 12] [--repeat-days 30]
 
 People with planted lives (``wayline/evaluation/simulated_notifications.py``) live among 1,000 real ones of the packaged
-shop, whose actions alone made the items' vectors: as in a shop of millions nobody's own actions move them. Once a week each may be told one thing, never the same within ``--repeat-days``; every arm has the same caps, the
+shop, whose actions alone made the items' vectors: as in a shop of millions nobody's own actions move
+them. Once a week each may be told one thing, never the same within ``--repeat-days``; every arm has the same caps, the
 same times, and meets the same people in the same luck, in a copy of one built workspace. What people do by themselves
 and after a click goes into the log, and every third week the journeys are rebuilt.
 
