@@ -64,10 +64,14 @@ def find_all_journeys(
 ) -> MadeJourneys:
     """Find everybody's journeys for a build; ids and names continue those of the generation in use."""
     current = generations.current()
-    before = JourneyTable.read((generations.open(current)[0] if current else cache) / JOURNEYS)
+    path = generations.open(current)[0] if current else None
+    served = ServedJourneys.open(path) if path else None
+    before = served.table if served else JourneyTable.read(cache / JOURNEYS)
     blocked = NameChecks(load_blocked_terms(cache.parent.parent)).blocked
     rows = log_rows(store, log)
-    keywords = make_keywords(texts, vectors, usable, rows, config.embeddings, cache, blocked)
+    keywords = make_keywords(
+        texts, vectors, usable, rows, config.embeddings, cache, blocked, served.keywords if served else None
+    )  # fmt: skip
     made = make_journeys(
         keywords, texts, rows, config.journeys, now_ts_ms=log.until, user_ids=store.user_ids, before=before,
         answers=answers_of(store, log.until), unfinished=cache / UNFINISHED, progress=progress,

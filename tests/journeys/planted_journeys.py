@@ -69,10 +69,14 @@ def usable(x: FloatMatrix) -> BoolVector:
 
 
 def keywords_of(
-    texts: pl.DataFrame, groups: Sequence[int], said: Said | None = None, **options: object
+    texts: pl.DataFrame,
+    groups: Sequence[int],
+    said: Said | None = None,
+    near: float = 0.9,
+    **options: object,
 ) -> Keywords:
     """Find the keywords of items whose groups are known."""
-    x = around(groups)
+    x = around(groups, near=near)
     return find_keywords(texts, x, usable(x), encode, said=said, **options)  # type: ignore[arg-type]  # blocked
 
 

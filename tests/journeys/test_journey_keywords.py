@@ -86,6 +86,18 @@ def test_a_blocked_term_is_never_a_keyword() -> None:
     assert everything.item_places.shape[0] == len(GROUPS)
 
 
+def test_a_keyword_of_the_build_before_stays_while_its_items_hang_together_at_all() -> None:
+    before = topics_world()
+    anew, kept = (set(topics_world(near=0.3, before=b).texts) for b in (None, before))
+    assert anew < kept < set(TOPICS)  # some fell apart
+    assert not topics_world(near=0.0, before=before).texts
+    again = topics_world(before=before)
+    assert (again.texts, again.item_keyword.tolist()) == (
+        before.texts,
+        before.item_keyword.tolist(),
+    )
+
+
 @pytest.mark.parametrize(
     ("titles", "note"),
     [

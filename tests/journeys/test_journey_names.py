@@ -30,7 +30,6 @@ from wayline.journeys.keywords import QUERY, Keywords, find_keywords
 from wayline.journeys.name_checks import NameChecks
 from wayline.journeys.names import (
     KEPT,
-    KEPT_CHANGED,
     SAME,
     Ranked,
     choose_name,
@@ -83,16 +82,16 @@ def test_a_name_is_kept_unless_another_is_clearly_better() -> None:
     assert chosen(BOTH, before="Tea cup") == "Tea cup"
     clear = ranked(("garden lamp", 2.0), ("tea cup", 2.0 - KEPT - 0.1))
     assert chosen(clear, before="Tea cup") == "Garden lamp"
-    some = ranked(("garden lamp", 2.0), ("tea cup", 2.0 - KEPT_CHANGED - 0.1))
-    assert chosen(some, before="Tea cup", overlap=SAME) == "Tea cup"
-    assert chosen(some, before="Tea cup", overlap=SAME - 0.1) == "Garden lamp"
+    some = ranked(("garden lamp", 2.0), ("tea cup", 2.0 - KEPT / 2))
+    assert chosen(some, before="Tea cup", overlap=0.6) == "Tea cup"
+    assert chosen(some, before="Tea cup", overlap=0.4) == "Garden lamp"
 
 
 def test_a_name_that_is_no_keyword_now_is_kept_while_its_words_stand_and_its_items_are_the_same() -> (
     None
 ):
     assert chosen(BOTH, before="Picnic", stands=True) == "Picnic"
-    assert chosen(BOTH, before="Picnic", stands=True, overlap=0.5) == "Garden lamp"
+    assert chosen(BOTH, before="Picnic", stands=True, overlap=SAME - 0.1) == "Garden lamp"
     assert chosen(BOTH, before="Picnic", stands=False) == "Garden lamp"
     assert chosen(BOTH, before="Picnic", stands=True, taken=["Picnic"]) == "Garden lamp"
 

@@ -88,7 +88,15 @@ def test_a_person_steers_an_interest(shop: httpx.Client) -> None:
     path = f"/v1/users/u1/interests/{interest['id']}"
     changed = shop.patch(path, json={"label": "My lamps", "muted": True, "boost": 2}).json()
     assert (changed["label"], changed["muted"], changed["boost"]) == ("My lamps", True, 2)
-    assert shop.get("/v1/users/u1/interests").json()["interests"][0] == changed
+    kept = shop.get("/v1/users/u1/interests").json()["interests"][0]
+    counted = {
+        "reward",
+        "impressions",
+        "engagements",
+    }  # of the feed above, which may be counted only now
+    assert {k: v for k, v in kept.items() if k not in counted} == {
+        k: v for k, v in changed.items() if k not in counted
+    }
     back = shop.patch(path, json={"reset": True}).json()
     assert (back["label"], back["muted"], back["boost"]) == (interest["label"], False, 1)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from wayline.clock import DAY_MS
 from wayline.errors import NothingToBuildError
@@ -41,6 +42,7 @@ HALF_LIFE_DAYS = 90.0
 WANTED_HALF_LIFE_DAYS = 60.0
 MOST_LIMIT = 500
 MORE = 0.05  # of the actions, added for stability
+Shares = npt.NDArray[np.float64]
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -63,13 +65,18 @@ class Protocol:
 
 @dataclass(slots=True)
 class JourneyReport:
-    """What came of it: coverage by kind of list and number of lines, and the quality of the journeys themselves."""
+    """What came of it: coverage by kind of list and number of lines, and the quality of the journeys themselves.
+
+    ``ahead`` is how much more journeys cover than each other kind that has as many lines as asked for, ``ahead_equal``
+    than one cut to as many lines as the person has journeys.
+    """
 
     protocol: dict[str, Any]
     people: int
     cases: int
     coverage: dict[str, dict[int, Interval]]
     ahead: dict[str, dict[int, Difference]]
+    ahead_equal: dict[str, dict[int, Difference]]
     quality: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -86,6 +93,10 @@ class JourneyReport:
             "ahead": {
                 name: {f"@{k}": one.interval.to_dict() for k, one in found.items()}
                 for name, found in self.ahead.items()
+            },
+            "ahead_equal": {
+                name: {f"@{k}": one.interval.to_dict() for k, one in found.items()}
+                for name, found in self.ahead_equal.items()
             },
             "quality": self.quality,
             "notes": self.notes,
@@ -120,7 +131,7 @@ def evaluate_journeys(
         Also build once more with nothing new, and with 5 % more actions, and compare.
     """
     say = on_progress or (lambda _what, _done, _total: None)
-    rows: dict[str, dict[str, list[list[float]]]] = {}
+    rows: dict[str, dict[str, list[Shares]]] = {}
     quality: dict[str, Any] = {}
     with ExitStack() as stack:
         scratch = _copy(stack, engine)
@@ -146,18 +157,24 @@ def evaluate_journeys(
         name: np.array([np.mean(found[u], axis=0) for u in users]) for name, found in rows.items()
     }
     coverage = {
-        name: {k: bootstrap(column[:, j]) for j, k in enumerate(protocol.ks)}
+        name: {k: bootstrap(column[:, 0, j]) for j, k in enumerate(protocol.ks)}
         for name, column in means.items()
     }
-    ahead = {
-        name: {
-            k: paired_difference(means[OURS][:, j], column[:, j]) for j, k in enumerate(protocol.ks)
+    ahead, ahead_equal = (
+        {
+            name: {
+                k: paired_difference(means[OURS][:, way, j], column[:, way, j])
+                for j, k in enumerate(protocol.ks)
+            }
+            for name, column in means.items()
+            if name != OURS
         }
-        for name, column in means.items()
-        if name != OURS
-    }
+        for way in range(2)
+    )
     cases = sum(len(found) for found in rows[OURS].values())
-    return JourneyReport(dataclasses.asdict(protocol), len(users), cases, coverage, ahead, quality)
+    return JourneyReport(
+        dataclasses.asdict(protocol), len(users), cases, coverage, ahead, ahead_equal, quality
+    )
 
 
 def _copy(stack: ExitStack, engine: Engine) -> Engine:
@@ -243,8 +260,14 @@ class _Trial:
         chosen = np.random.default_rng(self.protocol.seed).permutation(keys)[: self.protocol.people]
         return [user_id for user_id in self.engine.store.user_ids(np.sort(chosen)) if user_id]
 
-    def coverage_of(self, user_id: str) -> dict[str, list[float]]:
-        """Give the share of a person's later actions that each kind of list covers, by number of lines."""
+    def coverage_of(self, user_id: str) -> dict[str, Shares]:
+        """Give the share of a person's later actions that each kind of list covers.
+
+        Returns
+        -------
+        mapping of str to float64 array, shape [2, K]
+            By number of lines; below, of no more lines than the person has journeys.
+        """
         key = self.engine.store.user_key(user_id) or 0
         mine = self.user_key == key
         future = self.item_idx[mine & self.later]
@@ -264,10 +287,12 @@ class _Trial:
             lists[f"{name}, most wanted"] = ranked_by_wanting(
                 lines, self.members[name], self.wanted, need
             )
-        return {
-            name: covered(future, claim_in_turn(ranked, self.size), self.protocol.ks)
-            for name, ranked in lists.items()
-        }
+        out = {}
+        for name, ranked in lists.items():
+            claims = claim_in_turn(ranked, self.size)
+            cut = claims[: len(lists[OURS])]
+            out[name] = np.array([covered(future, own, self.protocol.ks) for own in (claims, cut)])
+        return out
 
     def _journey_feeds(self, user_id: str, most: int) -> list[IntVector]:
         """Give each journey's own feed, deep enough that what earlier ones claimed can be left out."""
@@ -318,6 +343,9 @@ class _Trial:
         out: dict[str, Any] = {
             "people": len(found),
             "journeys": sum(map(len, found.values())),
+            "with_as_many_as_asked_for": float(
+                np.mean([len(own) >= max(self.protocol.ks) for own in found.values()])
+            ),
             "names_unique": float(np.mean(unique)) if unique else 1.0,
             "margin_mean": float(np.mean(margins)) if margins else 0.0,
             "margin_above_0": float(np.mean(np.array(margins) > 0)) if margins else 0.0,

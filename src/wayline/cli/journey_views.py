@@ -15,24 +15,30 @@ def print_journey_report(report: JourneyReport) -> None:
     ks = report.protocol["ks"]
     best = sorted(report.coverage.items(), key=lambda pair: -pair[1][ks[0]].value)
     rows = [
-        (
-            name,
-            *(f"{found[k].value:.3f} ({found[k].low:.3f}–{found[k].high:.3f})" for k in ks),
-            *(
-                f"{report.ahead[name][k].interval.value:+.3f} ({report.ahead[name][k].interval.low:+.3f})"
-                if name in report.ahead
-                else ""
-                for k in ks
-            ),
-        )
+        (name, *(f"{found[k].value:.3f} ({found[k].low:.3f}–{found[k].high:.3f})" for k in ks))
         for name, found in best
     ]
-    columns = (
-        "list",
-        *(f">first {k}" for k in ks),
-        *(f">ahead of it at {k} (at least)" for k in ks),
-    )
+    columns = ("list", *(f">first {k}" for k in ks))
     print_table("Share of the following weeks' actions on what a list claims", columns, rows)
+    for title, ahead in (
+        ("How far journeys are ahead of a list of as many lines (at least)", report.ahead),
+        (
+            "The same, of a list cut to as many lines as the person has journeys",
+            report.ahead_equal,
+        ),
+    ):
+        rows = [
+            (
+                name,
+                *(
+                    f"{ahead[name][k].interval.value:+.3f} ({ahead[name][k].interval.low:+.3f})"
+                    for k in ks
+                ),
+            )
+            for name, _ in best
+            if name in ahead
+        ]
+        print_table(title, columns, rows)
     say(
         f"{count(report.people, 'person', 'people')}, {report.cases:,} cases; every line of a list claims "
         f"{report.protocol['share']:.0%} of the catalogue, no item twice; 95 % intervals over people."

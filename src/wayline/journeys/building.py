@@ -82,8 +82,12 @@ def make_keywords(
     embeddings: EmbeddingsConfig,
     cache: Path,
     blocked: Callable[[str], bool] | None = None,
+    before: Keywords | None = None,
 ) -> Keywords:
-    """Find the keywords of a catalogue; their text vectors are kept in ``cache`` for the next build."""
+    """Find the keywords of a catalogue; their text vectors are kept in ``cache`` for the next build.
+
+    Those of ``before``, the last build, stay where they can.
+    """
 
     def encode(words: list[str]) -> FloatMatrix:
         return text_vectors(
@@ -93,7 +97,9 @@ def make_keywords(
             cache_path=cache / "keyword_vectors.npz",
         ).vectors
 
-    return find_keywords(texts, vectors, usable, encode, said=log.said(), blocked=blocked)
+    return find_keywords(
+        texts, vectors, usable, encode, said=log.said(), blocked=blocked, before=before
+    )
 
 
 def make_journeys(

@@ -25,6 +25,7 @@ from wayline.journeys.stages import Stage, StageRules, stage_of
 from wayline.schema import FloatVector, IntVector
 
 KEYWORDS_KEPT = 8  # of a journey
+SPREAD = 0.5  # power of what a thing weighs for the name: it is about the whole journey, not its last week
 SETTLED = 5  # rounds after which groups and names are taken as they are
 
 
@@ -257,7 +258,10 @@ def _name_all(
     near = evidence.places @ centres.T  # [M, Q]
     ranked = [
         rank_keywords(
-            keywords, evidence, rows, evidence.weight[rows] * np.maximum(near[rows, q], 0.05)
+            keywords,
+            evidence,
+            rows,
+            evidence.weight[rows] ** SPREAD * np.maximum(near[rows, q], 0.05),
         )
         for q, rows in enumerate(groups)
     ]

@@ -43,6 +43,7 @@ MOST_SHARE = 0.12  # of the catalogue; a phrase of more says little
 SMALL_CATALOGUE = 12  # items that a phrase may have however small the catalogue is
 COHERENT = 0.06  # mean cosine of its items, above that of any two
 COHERENT_WHOLE = 0.03  # the same for a tag or category, which somebody chose
+HELD = 0.5  # of the two, for a keyword of the build before
 DAMPING = 4.0  # items that agree as any two do, which every phrase is taken to have had
 PER_ITEM = 6  # phrases of an item
 PER_ITEM_WHOLE = 8  # tags and categories of an item
@@ -185,6 +186,7 @@ def find_keywords(
     *,
     said: Said | None = None,
     blocked: Callable[[str], bool] | None = None,
+    before: Keywords | None = None,
 ) -> Keywords:
     """Find the keywords of a catalogue and place its items among them.
 
@@ -202,6 +204,9 @@ def find_keywords(
         Searches and boards; one that a single person used stays theirs and is no keyword.
     blocked : callable, optional
         Says of a text that it must not be said to anybody: it is no keyword.
+    before : Keywords, optional
+        Of the last build: one of those stays while its items belong together half as much as those of a new one must,
+        so that names do not change with every build's new vectors.
     """
     catalogue = _read(texts)
     described = np.array(
@@ -209,7 +214,7 @@ def find_keywords(
     )
     space = _Space(vectors, usable, usable & described)
     posted = catalogue.posted
-    chosen = _choose(catalogue, space)
+    chosen = _choose(catalogue, space, {tuple(key) for key in before.keys} if before else set())
     heard = _heard(said or Said.nothing())
     for key, items in heard.items():
         posted.setdefault(key, []).extend(i for i in items.item_idx if i >= 0)
@@ -351,8 +356,11 @@ def _read(texts: pl.DataFrame) -> _Catalogue:
     return found
 
 
-def _choose(catalogue: _Catalogue, space: _Space) -> set[Key]:
-    """Choose the phrases that belong together, each set of items once, by its longest phrase."""
+def _choose(catalogue: _Catalogue, space: _Space, held: set[Key]) -> set[Key]:
+    """Choose the phrases that belong together, each set of items once, by its longest phrase.
+
+    Those ``held`` are keywords of before, which stay unless they fell apart.
+    """
     n = len(catalogue.runs)
     posted = catalogue.posted
     most = max(MOST_SHARE * n, SMALL_CATALOGUE)
@@ -366,15 +374,14 @@ def _choose(catalogue: _Catalogue, space: _Space) -> set[Key]:
         whole = key in catalogue.named
         if len(items) < (2 if whole else LEAST_ITEMS) or (len(items) > most and not whole):
             continue
-        if not whole and (key[0] in weak or key[-1] in weak):
+        if not whole and key not in held and (key[0] in weak or key[-1] in weak):
             continue
         value = space.coherence(items)
-        if value > (COHERENT_WHOLE if whole else COHERENT) or (
-            whole and not space.usable[items].any()
-        ):
+        enough = (COHERENT_WHOLE if whole else COHERENT) * (HELD if key in held else 1.0)
+        if value > enough or (whole and not space.usable[items].any()):
             good[key] = value
     speaker: dict[tuple[int, ...], Key] = {}
-    for key in sorted(good, key=lambda k: (k in catalogue.named, len(k), k)):
+    for key in sorted(good, key=lambda k: (k in catalogue.named, k in held, len(k), k)):
         speaker[tuple(posted[key])] = key
     kept = set(speaker.values())
     swallowed = {
@@ -384,6 +391,7 @@ def _choose(catalogue: _Catalogue, space: _Space) -> set[Key]:
         for shorter in (key[:-1], key[1:], key[:1], key[-1:])
         if shorter in kept
         and shorter not in catalogue.named
+        and shorter not in held
         and len(posted[key]) >= 0.75 * len(posted[shorter])
     }
     return kept - swallowed

@@ -19,9 +19,8 @@ from wayline.schema import IntVector
 
 MOST_CHARACTERS = 40
 THIN = 0.25
-# How much better another keyword must be before a journey is renamed that is nearly as it was, and one that changed.
-KEPT, KEPT_CHANGED = 3.0, 1.0
-SAME = 0.6  # of the items of then and now: a journey that is nearly as it was keeps even a name that is no keyword now
+KEPT = 10.0  # how much better another keyword must be to rename a journey that has all items it had; less where fewer
+SAME = 0.5  # of the items of then and now: a journey that is nearly as it was keeps even a name that is no keyword now
 WEIGHTS = {
     "coverage": 1.0,  # log share of the journey's weight that has it
     "thin": -4.0,  # how far that share is below a quarter
@@ -124,8 +123,7 @@ def choose_name(
     ]
     if before is not None and name_key(before) not in taken:
         held = [n for n, name in enumerate(names) if name_key(name) == name_key(before)]
-        margin = KEPT if overlap >= SAME else KEPT_CHANGED
-        if held and (not good or ranked.score[held[0]] >= ranked.score[good[0]] - margin):
+        if held and (not good or ranked.score[held[0]] >= ranked.score[good[0]] - KEPT * overlap):
             return before
         if not held and overlap >= SAME and stands():
             return before
