@@ -16,7 +16,7 @@ from wayline.schema import FloatMatrix, IntVector
 NONE = -1
 # How the distance of two things changes that were on one journey before, and on two; chosen, not published.
 TOGETHER, APART = 0.7, 1.1
-LEAST_TO_SPLIT = 12
+LEAST_TO_SPLIT = 20  # smaller ones are single topics more often than not
 SPLIT_ABOVE = 0.6  # chosen on the development sets: what is nearer is one thing, however large
 MOST = 800  # things clustered pair by pair; what weighs less joins the nearest cluster
 

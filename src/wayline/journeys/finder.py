@@ -22,9 +22,11 @@ from wayline.journeys.names import (
 )
 from wayline.journeys.phrases import plain, whole_key
 from wayline.journeys.stages import Stage, StageRules, stage_of
-from wayline.schema import FloatVector, IntVector
+from wayline.schema import FloatMatrix, FloatVector, IntVector
 
 KEYWORDS_KEPT = 8  # of a journey
+FEW = 2  # actions that make a journey only on things that are much alike: two strays are none
+FEW_ALIKE = 0.35  # mean cosine; chosen on the development sets
 SPREAD = 0.5  # power of what a thing weighs for the name: it is about the whole journey, not its last week
 SETTLED = 5  # rounds after which groups and names are taken as they are
 
@@ -233,9 +235,18 @@ def _supported(evidence: Evidence, labels: IntVector, rules: FinderRules) -> lis
     for label in range(int(labels.max(initial=NONE)) + 1):
         rows = np.flatnonzero(labels == label)
         items = int((evidence.item_idx[rows] >= 0).sum())
-        if items >= rules.min_items and int(evidence.actions[rows].sum()) >= rules.min_actions:
+        actions = int(evidence.actions[rows].sum())
+        if items < rules.min_items or actions < rules.min_actions:
+            continue
+        if actions > FEW or _alike_on_average(evidence.places[rows]) >= FEW_ALIKE:
             out.append(rows)
     return out
+
+
+def _alike_on_average(places: FloatMatrix) -> float:
+    """Mean cosine of any two of them."""
+    n, total = len(places), places.sum(axis=0)
+    return (float(total @ total) - n) / (n * (n - 1)) if n > 1 else 1.0
 
 
 def _items_of(evidence: Evidence, rows: IntVector) -> IntVector:
