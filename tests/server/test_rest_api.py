@@ -315,6 +315,7 @@ def test_metrics_count_requests_rows_and_feeds(shop: httpx.Client) -> None:
         "wayline_users 20.0",
         "wayline_items 30.0",
         "wayline_actions 160.0",
+        'wayline_notifications{state="sent"} 0.0',
     ):
         assert line in text.splitlines()
     assert "process_resident_memory_bytes" in text
