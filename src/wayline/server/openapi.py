@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from wayline.schema import ActionRecord, Interest, Journey, Notification, SimilarItem
+from wayline.schema import ActionRecord, ApiKey, Interest, Journey, Notification, SimilarItem
 
 _TEXT = {"type": "string"}
 _TIME = {
@@ -115,6 +115,28 @@ class ForgetReply(BaseModel):
 
     user_id: str
     removed: dict[str, int]
+
+
+class KeysReply(BaseModel):
+    """All keys ever made, oldest first, without their secrets."""
+
+    keys: list[ApiKey]
+
+
+class KeyRequest(BaseModel):
+    """Who will use a key, and the most that it may do."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(description="For people: 1 to 100 printable characters")
+    scope: str = Field("read", description="read, write or admin")
+
+
+class NewKeyReply(BaseModel):
+    """A key just made, and what to send as `X-API-Key`."""
+
+    key: ApiKey
+    secret: str
 
 
 class HealthReply(BaseModel):
