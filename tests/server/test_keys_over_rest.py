@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.types import Message
 
 import wayline
 from server.served_shop import StartServer, shop_actions, shop_items
@@ -245,6 +248,42 @@ def test_what_is_no_request_about_keys_is_refused_in_one_line(
     assert "\n" not in error["message"]
     assert "sssss" not in response.text
     assert len(engine.access.list_keys()) == 3
+
+
+def status_without_reading(app: FastAPI, method: str, path: str) -> int:
+    """The status of a call whose body may not be asked for."""
+    scope = {"type": "http", "http_version": "1.1", "scheme": "http", "method": method, "path": path,
+             "raw_path": path.encode(), "root_path": "", "query_string": b"", "headers": []}  # fmt: skip
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError("the body was read")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return int(sent[0]["status"])
+
+
+WITH_BODY = [call.partition(" ")[::2] for call in NEEDS if call.startswith(("PATCH", "POST"))]
+
+
+@pytest.mark.parametrize(("method", "path"), WITH_BODY)
+def test_a_body_is_read_after_the_key_was_checked_and_within_the_limit(
+    engine: wayline.Engine, keys: dict[Scope, str], method: str, path: str
+) -> None:
+    app = create_app(engine, Config(server=ServerConfig(max_body_mb=1)))
+    path = path.replace("{", "").replace("}", "")
+    assert status_without_reading(app, method, path) == 401
+    client = TestClient(app)
+    large = client.request(
+        method, path, content=b" " * 1_100_000, headers=bearer(keys[Scope.ADMIN])
+    )
+    assert (large.status_code, large.json()["error"]["code"]) == (413, "too_large")
+    for content in (b"", b"{", b"[NaN]", b"\xff", b"3"):
+        answer = client.request(method, path, content=content, headers=bearer(keys[Scope.ADMIN]))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_input")
 
 
 def test_a_caller_without_a_key_cannot_make_one(client: httpx.Client) -> None:

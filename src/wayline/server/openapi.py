@@ -58,6 +58,12 @@ def rows_body(schema: dict[str, Any], example: list[dict[str, Any]]) -> dict[str
     return {"requestBody": {"required": True, "content": {"application/json": media}}}
 
 
+def object_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    """Describe a body that is one object."""
+    media = {"schema": model.model_json_schema(), "example": example}
+    return {"requestBody": {"required": True, "content": {"application/json": media}}}
+
+
 class InterestsReply(BaseModel):
     """A person's interests, most important first."""
 

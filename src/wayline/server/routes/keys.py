@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import APIRouter, Request, Response
 
 from wayline.errors import NotAllowedError
 from wayline.schema import ApiKey
+from wayline.server.body import body_of
 from wayline.server.middleware import Id
-from wayline.server.openapi import KeyRequest, KeysReply, NewKeyReply
+from wayline.server.openapi import KeyRequest, KeysReply, NewKeyReply, object_body
 from wayline.server.replies import reply
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
@@ -24,9 +27,9 @@ def list_keys(request: Request) -> Response:
     "",
     summary="Make a key",
     response_model=NewKeyReply,
-    openapi_extra={"requestBody": {"content": {"application/json": {"example": EXAMPLE}}}},
+    openapi_extra=object_body(KeyRequest, EXAMPLE),
 )
-def create_key(request: Request, wanted: KeyRequest) -> Response:
+def create_key(request: Request, wanted: Annotated[KeyRequest, body_of(KeyRequest)]) -> Response:
     """Make a key. Its `secret` is in this answer and nowhere else: it is not kept, and cannot be shown again.
 
     The first key of a server that asks for none is made with `wayline keys create`.
