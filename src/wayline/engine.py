@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
+from wayline.access import Access
 from wayline.answering import (
     explained,
     fill_up,
@@ -157,6 +158,7 @@ class Engine:
         self.config = load_config(path / SETTINGS, config)
         plain_recipe().pinned(self.config.recipe.pins)  # a wrong name is said now, not by each feed
         self.store = open_store(path, create=True)
+        self.access = Access(self.store)  # API keys: who may call a server over this workspace
         self._generations = Generations(path / "data" / "generations")
         self._clock = clock
         self._controls = ControlLog(self.store)
@@ -1005,6 +1007,7 @@ class Engine:
             self._closed = True
             self.traces.close()
             self._keeper.close()
+            self.access.close()
             self.store.close()
 
     def __enter__(self) -> Self:
