@@ -295,9 +295,11 @@ def live(
                 cast.log.filter(pl.col("ts").is_between(earlier, ts_ms, closed="right"))
             )
             if arm.learns and ranker != "prior" and week and week % EVERY == 0:
-                report = engine.build_journeys(learn=True).metrics["journeys"]["ranker"]
+                report = engine.build_journeys(learn=True).metrics["journeys"][
+                    "teller" if ranker == "learned" else "ranker"
+                ]
                 served = engine._serve().journeys
-                weights = {} if served is None else dict(served.task.ranker.weights)
+                weights = {} if served is None else dict(engine._serve().teller.weights)
                 reports.append({**report, "weights": weights})
 
         answers = notify_people(

@@ -590,9 +590,17 @@ class Engine:
             self.store,
             clock=self.now,
             wishes=self._wishes,
-            journeys=lambda user_id: self.journeys(user_id, at=at),
+            journeys=partial(self._worth_telling, at=at),
             items_of=partial(self._journey_items, at=at),
         )
+
+    def _worth_telling(self, user_id: str, *, at: At | None) -> list[Journey]:
+        """A person's journeys, each scored by how welcome a word on it would be rather than by what they do next."""
+        teller = self._serve().teller
+        return [
+            replace(one, score=teller.score_of(one.features) * one.boost)
+            for one in self.journeys(user_id, at=at, limit=MAX_LIMIT)
+        ]
 
     def _journey_items(
         self, user_id: str, journey: Journey, limit: int, *, at: At | None
