@@ -13,6 +13,7 @@ from wayline.server.guard import check_request
 from wayline.server.metrics import Metrics
 from wayline.server.middleware import EdgeMiddleware
 from wayline.server.routes import actions, health, items, metrics, requests, users
+from wayline.studio import mount
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
@@ -55,5 +56,7 @@ def create_app(engine: Engine, config: Config | None = None) -> FastAPI:
     app.include_router(metrics.router, dependencies=guarded)
     app.include_router(health.router)
     app.include_router(docs.router)
+    if (config or engine.config).studio.mode == "on":
+        mount(app, engine, keys=app.state.settings.api_keys)
     app.add_middleware(EdgeMiddleware, metrics=app.state.metrics)
     return app
