@@ -39,7 +39,6 @@ def frame(request: Request, title: str) -> Iterator[None]:
     """Put a page's content into the frame."""
     ui.page_title(f"{title} · wayline studio")
     ui.add_css(STYLE)
-    ui.query(".nicegui-content").classes("page")
     with tag("header", "bar"):
         ui.link("wayline", "/").classes("brand")
         with tag("nav", aria_label="Studio"):
@@ -51,8 +50,8 @@ def frame(request: Request, title: str) -> Iterator[None]:
             says("a", "API").props["href"] = "/docs"
         tag("div", "space")
         _theme(request.cookies.get(THEME, "auto"))
-    with tag("main") as main:
-        ui.skip_link(target=main)
+    with tag("div", "content") as content:  # inside the one <main> that NiceGUI makes
+        ui.skip_link(target=content)
         yield
 
 

@@ -32,7 +32,9 @@ def says(name: str, text: str, classes: str = "") -> TextElement:
 @contextmanager
 def section(title: str, note: str = "", classes: str = "") -> Iterator[Element]:
     """A part of a page with a heading."""
-    with tag("section", f"part {classes}", aria_label=title) as element:
+    with tag(
+        "section", f"part {classes}", aria_label=title, id=title.partition(" ")[0].lower()
+    ) as element:
         with tag("div", "part-head"):
             says("h2", title)
             if note:

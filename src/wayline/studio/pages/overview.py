@@ -134,14 +134,17 @@ def _fill_generation(
         with tag("dl", "facts"):
             for pair in card.facts:
                 fact(*pair)
-        _table("How good it is", card.metrics)
+        _table("How good its build found it", card.metrics, opened=True)
+        _table("What the recipe weighs", card.recipe)
         _table("How long its build took", card.seconds)
 
 
-def _table(title: str, lines: list[tuple[str, str]]) -> None:
+def _table(title: str, lines: list[tuple[str, str]], *, opened: bool = False) -> None:
     if not lines:
         return
-    with tag("details"):
+    with tag("details") as details:
+        if opened:
+            details.props("open")
         says("summary", title)
         with tag("table"):
             for name, value in lines:

@@ -165,18 +165,21 @@ class Board:
         self.body.clear()
         with self.body:
             with tag("div", "column"):
+                with tag("nav", "jump", aria_label="On this page"):
+                    for name in ("Interests", "Feed", "Journeys", "History"):
+                        says("a", name).props["href"] = f"#{name.lower()}"
                 with section("Map", "near each other: alike; larger: more recent"):
                     self.chart = ui.echart({}, renderer="svg").classes("map")
                     self.chart.props["aria-label"] = "Map of the person's history"
-                with section("Interests", "what the feed looks around, and how likely next"):
-                    self.places["interests"] = tag("div")
-            with tag("div", "column"), section("Feed", "as this person would see it now"):
-                self.places["feed"] = tag("div")
-            with tag("div", "wide"):
-                with section("Journeys"):
-                    self.places["journeys"] = tag("div")
-                with section("History"):
-                    self.places["history"] = tag("div")
+                self._part("Interests", "what the feed looks around, and how likely next")
+                self._part("Journeys", classes="past-part")
+                self._part("History", classes="past-part")
+            with tag("div", "column"):
+                self._part("Feed", "as this person would see it now", "feed-part")
+
+    def _part(self, title: str, note: str = "", classes: str = "") -> None:
+        with section(title, note, classes):
+            self.places[title.lower()] = tag("div")
 
     def _fill_bar(self) -> None:
         visit = self.visit

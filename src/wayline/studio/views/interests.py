@@ -68,8 +68,8 @@ def _facts(interest: Interest) -> list[tuple[str, str]]:
         ("drawn next", share(interest.probability)),
         ("importance", f"{interest.importance:.2f}"),
         ("items", f"{len(interest.items):,}"),
-        ("shown", f"{interest.impressions:.1f}"),
-        ("engaged", f"{interest.engagements:.1f}"),
+        ("shown", f"{round(interest.impressions, 1):g}"),
+        ("engaged", f"{round(interest.engagements, 1):g}"),
         ("reward", reward),
     ]
     if interest.boost != 1:

@@ -100,6 +100,7 @@ class GenerationCard:
     built: str
     facts: list[tuple[str, str]]
     metrics: list[tuple[str, str]]
+    recipe: list[tuple[str, str]]
     seconds: list[tuple[str, str]]
 
 
@@ -114,6 +115,7 @@ def generation_card(generation: Generation, now_ms: int) -> GenerationCard:
             ("actions", f"{generation.actions:,}"),
         ],
         flat(generation.metrics),
+        flat(generation.recipe.get("weights", {})),
         [(name, f"{s:.1f} s") for name, s in generation.seconds.items()],
     )
 

@@ -51,12 +51,14 @@ class Point:
     group: str
     colour: str
     note: str
+    rank: int
 
 
 def points(person: Person, plane: Plane, colours: Colours) -> list[Point]:
     """Place what a person acted on and what their feed shows; items without a vector are left out."""
     if person.vectors is None or person.feed is None:
         return []
+    rank = {interest.id: n for n, interest in enumerate(person.interests)}
     interest_of = {item: i for i in reversed(person.interests) for item in i.items}
     newest: dict[str, int] = {}
     for action in (*person.supposed, *person.actions):
@@ -82,7 +84,8 @@ def points(person: Person, plane: Plane, colours: Colours) -> list[Point]:
         title = person.titles.get(item_id, item_id)
         out.append(
             Point(
-                item_id, title, round(float(place[0]), 4), round(float(place[1]), 4), size, group, colour, note
+                item_id, title, round(float(place[0]), 4), round(float(place[1]), 4), size, group, colour, note,
+                rank[interest.id] if interest else len(rank),
             )
         )  # fmt: skip
     return out
@@ -97,12 +100,13 @@ def _size(age_ms: int) -> float:
 def options(placed: list[Point]) -> dict[str, Any]:
     """Say it to ECharts.
 
-    Titles are data: the hint is drawn as text (``richText``), never read as HTML.
+    Titles are data: the hint is drawn as text (``richText``), never read as HTML; so ECharts' own template, which
+    escapes, would show the escapes. The function is ours, a constant.
     """
     groups: dict[tuple[str, str], list[Point]] = {}
     for point in placed:
         groups.setdefault((point.group, point.colour), []).append(point)
-    order = sorted(groups, key=lambda g: (g[0] == FEED, g[1] == OTHER, -len(groups[g])))
+    order = sorted(groups, key=lambda g: (g[0] == FEED, g[1] == OTHER, groups[g][0].rank))
     axis = {
         "type": "value", "scale": True, "axisLabel": {"show": False}, "axisTick": {"show": False},
         "axisLine": {"show": False}, "splitLine": {"lineStyle": {"color": INK, "opacity": 0.15}},
@@ -117,7 +121,7 @@ def options(placed: list[Point]) -> dict[str, Any]:
             "textStyle": {"color": INK, "width": 180, "overflow": "truncate"}, "pageTextStyle": {"color": INK},
             "pageIconColor": INK,
         },
-        "tooltip": {"renderMode": "richText", "confine": True, "formatter": "{b}"},
+        "tooltip": {"renderMode": "richText", "confine": True, ":formatter": "point => point.name"},
         "series": [_series(*group, groups[group]) for group in order],
     }  # fmt: skip
 
