@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+import wayline
 from studio.conftest import StartServer
-from studio.studio_shop import EVIL, make
+from studio.studio_shop import EVIL, actions
 
 Open = Callable[..., Any]
 
@@ -223,10 +224,13 @@ def test_somebody_unknown_and_anybody(open_page: Open, url: str) -> None:
 def test_an_unbuilt_workspace_says_what_to_run(
     open_page: Open, tmp_path: Path, start_server: StartServer
 ) -> None:
-    bare = start_server(make(tmp_path / "bare", built=False))
-    page = open_page(f"{bare}/studio/person/ann")
+    wayline.open(tmp_path / "bare", create=True).close()
+    bare = start_server(tmp_path / "bare")
+    page = open_page(f"{bare}/studio/")
+    page.locator("code", has_text="wayline import").wait_for()
+    httpx.post(f"{bare}/v1/actions", json=actions(), timeout=30).raise_for_status()
     page.locator("code", has_text="wayline build").wait_for()
-    page.goto(f"{bare}/studio/")
+    page.goto(f"{bare}/studio/person/ann")
     page.locator("code", has_text="wayline build").wait_for()
 
 

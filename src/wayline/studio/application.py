@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
-from nicegui import ui
+from nicegui import app, ui
 
 from wayline.studio.pages import overview, person
 
@@ -16,11 +16,10 @@ ICON = (
 
 def make_application() -> FastAPI:
     """Register the pages and give the application that serves them; once in a process."""
-    host = FastAPI(openapi_url=None)
     overview.register()
     person.register()
     ui.run_with(
-        host,
+        FastAPI(),  # only to hand in the settings: our server mounts NiceGUI's application itself
         title="wayline studio",
         favicon=ICON,
         dark=None,  # as the system has it, until somebody chooses
@@ -29,4 +28,4 @@ def make_application() -> FastAPI:
         reconnect_timeout=10,
         show_welcome_message=False,
     )
-    return host
+    return app

@@ -104,7 +104,8 @@ class Guard:
         said = f"<p class=wrong role=alert>{escape(wrong)}</p>" if wrong else ""
         return HTMLResponse(
             "<!doctype html><html lang=en><meta charset=utf-8>"
-            "<meta name=viewport content='width=device-width'><link rel=icon href='data:,'><title>wayline studio</title>"
+            "<meta name=viewport content='width=device-width'><link rel=icon href='data:,'>"
+            "<title>wayline studio</title>"
             f"<style>{_STYLE}</style><h1>wayline studio</h1>{said}"
             f"<form method=post action='{self._prefix}/sign-in'>"
             "<label for=key>API key of this server</label>"

@@ -110,10 +110,10 @@ async def _pages() -> ASGIApp:
     _Once.starting = _Once.starting or asyncio.Lock()
     async with _Once.starting:
         if _Once.application is None:
-            host = await asyncio.to_thread(_load)
+            application = await asyncio.to_thread(_load)
             # Never left: the pages live as long as the process. The server itself runs without a lifespan.
-            await host.router.lifespan_context(host).__aenter__()
-            _Once.application = host
+            await application.router.lifespan_context(application).__aenter__()
+            _Once.application = application
     return _Once.application
 
 

@@ -123,8 +123,8 @@ def generation_card(generation: Generation, now_ms: int) -> GenerationCard:
 def flat(metrics: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
     """Write nested figures as lines.
 
-    >>> flat({"recipe": {"ndcg_at_10": 0.12345, "mode": "fit"}})
-    [('recipe ndcg_at_10', '0.1234'), ('recipe mode', 'fit')]
+    >>> flat({"recipe": {"ndcg_at_10": 0.25, "mode": "fit"}})
+    [('recipe ndcg_at_10', '0.2500'), ('recipe mode', 'fit')]
     """
     out: list[tuple[str, str]] = []
     for name, value in metrics.items():
