@@ -189,7 +189,7 @@ def test_a_generation_says_how_good_it_is() -> None:
     made = Generation("g1", NOW - DAY_MS, 9, NOW, 4, 3, 9, {"recipe": {"visit": {"ndcg": 0.2}}})
     card = overview.generation_card(made, NOW)
     assert card.built == "1 day ago"
-    assert card.metrics == [("recipe visit ndcg", "0.2000")]
+    assert card.metrics == [("recipe visit ndcg", "0.2")]
 
 
 def test_the_future_is_now() -> None:

@@ -41,6 +41,8 @@ class Person:
         Distinct items of both, newest first, then those of the feed; ``vectors`` are theirs.
     titles : dict of str to str
         Of every item named anywhere here.
+    choices : list of str
+        What a visitor may do with an item: the workspace's own actions, the worthiest first, then "not interested".
     """
 
     user_id: str
@@ -55,6 +57,7 @@ class Person:
     on_map: list[str] = field(default_factory=list)
     vectors: FloatMatrix | None = None
     titles: dict[str, str] = field(default_factory=dict)
+    choices: list[str] = field(default_factory=list)
 
 
 class Visit:
@@ -107,6 +110,7 @@ class Visit:
             titles=engine.item_titles(
                 list(dict.fromkeys([*on_map, *members, *(a.item_id for a in actions)]))
             ),
+            choices=self._choices(),
         )
 
     def act(self, item_id: str, action: str, request_id: str | None) -> None:
@@ -132,8 +136,7 @@ class Visit:
         """Forget the last thing tried in the sandbox, or all of it."""
         del self._supposed[0 if everything else -1 :]
 
-    def choices(self) -> list[str]:
-        """The workspace's own actions, the worthiest first, then "not interested"."""
+    def _choices(self) -> list[str]:
         worth = self._engine.config.actions
         names = sorted(worth, key=lambda name: -worth[name])
         if not names:

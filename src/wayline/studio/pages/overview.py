@@ -50,7 +50,7 @@ def page(request: Request) -> None:
         except WaylineError as error:
             trouble.text = str(error)
             return
-        if stats is None:  # the server is going down
+        if stats is None or numbers.is_deleted:  # the server is going down; the page was left
             return
         trouble.text = ""
         pulse.take(time.monotonic(), stats)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,7 @@ class Board:
     places: dict[str, Element] = field(default_factory=dict)
     chart: Any = None
     filter: str = history.ALL
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # clicks take effect one by one
 
     def __post_init__(self) -> None:
         ui.timer(0.01, self.refresh, once=True)
@@ -113,20 +115,26 @@ class Board:
         except WaylineError as error:
             self.line.text = str(error)
             return
-        if person is not None:  # None: the server is going down
+        except Exception:
+            self.line.text = "The server failed: see its log."
+            raise
+        if (
+            person is not None and not self.body.is_deleted
+        ):  # the server is going down; the page was left
             self.show(person)
 
     async def do(self, what: Any, *args: Any, **named: Any) -> None:
         """Do what a click asks for, then show what it changed."""
-        old = self.person
-        try:
-            await run.io_bound(what, *args, **named)
-        except WaylineError as error:
-            ui.notify(str(error), type="warning")
-            return
-        if old is not None and old.feed is not None:
-            self.before = Before(old.interests, [item.item_id for item in old.feed.items])
-        await self.refresh()
+        async with self.turn:
+            old = self.person
+            try:
+                await run.io_bound(what, *args, **named)
+            except WaylineError as error:
+                ui.notify(str(error), type="warning")
+                return
+            if old is not None and old.feed is not None:
+                self.before = Before(old.interests, [item.item_id for item in old.feed.items])
+            await self.refresh()
 
     def show(self, person: Person) -> None:
         """Fill every part."""
@@ -149,6 +157,7 @@ class Board:
         person_past.fill_history(self.places["history"], self)
 
     def _nothing(self, person: Person) -> None:
+        self.bar.set_visibility(False)
         self.body.clear()
         with self.body:
             if not person.built:
@@ -198,6 +207,7 @@ class Board:
                 button("Start over", lambda: self.do(visit.take_back, everything=True))
 
     async def _switch(self, event: Any) -> None:
-        self.visit.sandbox = bool(event.value)
-        self.before = Before()
-        await self.refresh()
+        async with self.turn:
+            self.visit.sandbox = bool(event.value)
+            self.before = Before()
+            await self.refresh()

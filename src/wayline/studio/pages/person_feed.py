@@ -54,8 +54,8 @@ def _item(row: FeedRow, board: Board, request_id: str) -> None:
 
 
 def _buttons(row: FeedRow, board: Board, request_id: str) -> None:
-    choices = board.visit.choices()
-    named = [name for name in choices if name != NOT_INTERESTED]
+    assert board.person is not None
+    named = [name for name in board.person.choices if name != NOT_INTERESTED]
     for name in named[:BUTTONS]:
         act = partial(board.do, board.visit.act, row.item_id, name, request_id)
         button(name, act, "primary" if name == named[0] else "", label=f"{name}: {row.title}")

@@ -11,11 +11,12 @@ from nicegui.element import Element
 from wayline.interests.controls import MOST_BOOST, MOST_LABEL
 from wayline.studio.pieces import button, empty, fact, says, tag
 from wayline.studio.views.interests import InterestCard, cards
+from wayline.studio.views.words import count
 
 if TYPE_CHECKING:
     from wayline.studio.pages.person import Board
 
-CARDS_SHOWN = 8
+CARDS_SHOWN, MORE_SHOWN = 8, 24  # some people have hundreds
 STEP = 2.0  # of a boost
 
 
@@ -33,12 +34,15 @@ def fill(place: Element, board: Board) -> None:
         with tag("div", "cards"):
             for card in heard[:CARDS_SHOWN]:
                 _card(card, board)
-        if len(heard) > CARDS_SHOWN:
+        smaller = heard[CARDS_SHOWN:]
+        if smaller:
             with tag("details"):
-                says("summary", f"{len(heard) - CARDS_SHOWN} smaller interests")
+                says("summary", count(len(smaller), "smaller interest"))
                 with tag("div", "cards"):
-                    for card in heard[CARDS_SHOWN:]:
+                    for card in smaller[:MORE_SHOWN]:
                         _card(card, board)
+                if len(smaller) > MORE_SHOWN:
+                    says("p", f"and {len(smaller) - MORE_SHOWN:,} smaller still", "note")
         if muted:
             says("h3", "Muted")
             with tag("ul", "muted"):

@@ -78,8 +78,8 @@ def fill_history(place: Element, board: Board) -> None:
         with tag("div", "scroll", tabindex="0"), tag("table", "history"):
             for row in found[:ROWS_SHOWN]:
                 with tag("tr", "tried" if row.supposed else ""):
-                    says("td", row.when, "note")
-                    says("td", row.action)
+                    says("td", row.when, "note when")
+                    says("td", row.action, "word")
                     says("td", row.title, "title")
                     says("td", row.where, "note")
         if len(found) > ROWS_SHOWN:

@@ -85,7 +85,8 @@ def tiles(stats: Mapping[str, Any], pulse: Pulse) -> list[Tile]:
         Tile("items", f"{stats['items']:,}"),
         Tile(
             "feed latency", mean,
-            f"mean of {count(int(feeds), 'feed')} in a minute" if feeds else f"mean of {count(ever, 'feed')}",
+            f"mean of {count(int(feeds), 'feed')} in a minute" if feeds
+            else f"mean of {count(ever, 'feed')}" if ever else "this server answered no feed yet",
         ),
         Tile("fallbacks", f"{fallbacks:,}", "stages that failed or were too slow", warn=fallbacks > 0),
         Tile("lag", f"{lag:,}", "actions since the build; feeds see them all the same"),
@@ -124,11 +125,11 @@ def flat(metrics: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
     """Write nested figures as lines.
 
     >>> flat({"recipe": {"ndcg_at_10": 0.25, "mode": "fit"}})
-    [('recipe ndcg_at_10', '0.2500'), ('recipe mode', 'fit')]
+    [('recipe ndcg at 10', '0.25'), ('recipe mode', 'fit')]
     """
     out: list[tuple[str, str]] = []
     for name, value in metrics.items():
-        called = f"{before} {name}".strip()
+        called = f"{before} {name.replace('_', ' ')}".strip()
         if isinstance(value, Mapping):
             out += flat(value, called)
         elif isinstance(value, (bool, str)):
@@ -136,7 +137,7 @@ def flat(metrics: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
         elif isinstance(value, int):
             out.append((called, f"{value:,}"))
         elif isinstance(value, float):
-            out.append((called, f"{value:.4f}"))
+            out.append((called, f"{value:.4g}"))
     return out
 
 
@@ -148,10 +149,12 @@ def pulse_options(points: list[tuple[float, float]]) -> dict[str, Any]:
         "grid": {"left": 44, "right": 12, "top": 12, "bottom": 28},
         "xAxis": {
             "type": "value", "max": 0, "min": -WINDOW_S * 5, "axisLabel": {"color": ink, "formatter": "{value} s"},
+            "axisLine": {"onZero": False, "lineStyle": {"color": ink}},
             "splitLine": {"show": False},
         },
         "yAxis": {
             "type": "value", "min": 0, "minInterval": 1, "axisLabel": {"color": ink},
+            "axisLine": {"onZero": False, "show": False},
             "splitLine": {"lineStyle": {"color": ink, "opacity": 0.15}},
         },
         "series": [
