@@ -248,3 +248,6 @@ def test_a_key_is_asked_for_where_the_server_has_one(
     assert "k-2" not in cookie["value"]
     page.goto(f"{locked}/studio/person/ann")
     page.wait_for_selector(".feed-item")
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("API key").wait_for()
+    assert page.context.cookies() == []

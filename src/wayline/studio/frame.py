@@ -11,7 +11,7 @@ from urllib.parse import quote
 from fastapi import Request
 from nicegui import ui
 
-from wayline.studio.mounting import ENGINE, PREFIX
+from wayline.studio.mounting import ENGINE, GUARD, PREFIX
 from wayline.studio.pieces import button, says, tag
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def frame(request: Request, title: str) -> Iterator[None]:
             says("a", "API").props["href"] = "/docs"
         tag("div", "space")
         _theme(request.cookies.get(THEME, "auto"))
+        if request.scope[GUARD].asks_for_key:
+            with tag("form", method="post", action=f"{PREFIX}/sign-out"):
+                button("Sign out", lambda: None, "quiet").props("type=submit")
     with tag("div", "content") as content:  # inside the one <main> that NiceGUI makes
         ui.skip_link(target=content)
         yield

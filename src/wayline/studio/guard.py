@@ -43,6 +43,11 @@ class Guard:
     def __init__(self, keys: tuple[str, ...], prefix: str) -> None:
         self._keys, self._prefix = keys, prefix
 
+    @property
+    def asks_for_key(self) -> bool:
+        """Whether people sign in here."""
+        return bool(self._keys)
+
     def admits(self, connection: HTTPConnection) -> bool:
         """Tell whether who asks may look, and steer: the one place that decides it."""
         return not self._keys or self._is_signed_in(connection.cookies.get(COOKIE, ""))

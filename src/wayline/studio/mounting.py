@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PREFIX = "/studio"
 ENGINE = "wayline.engine"
 """Where pages find the engine in their request's scope: NiceGUI's pages belong to the process, engines to an app."""
+GUARD = "wayline.guard"
+"""Where they find who let the request in."""
 POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -80,7 +82,7 @@ class Studio:
         inner = dict(scope)  # what routes further in write there is not for those further out
         # The server routes on encoded paths; NiceGUI reads decoded ones.
         inner["path"] = unquote(scope["path"])
-        inner[ENGINE] = self._engine
+        inner[ENGINE], inner[GUARD] = self._engine, self._guard
         guarded = await self._guard.answer(HTTPConnection(inner), receive)
         application: ASGIApp = await _pages() if guarded is None else guarded
         await application(inner, receive, _with_headers(send))

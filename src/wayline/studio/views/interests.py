@@ -87,7 +87,7 @@ def _moved(interest: Interest, before: Sequence[Interest] | None) -> str:
     grown = len(interest.items) - len(old.items)
     if grown:
         parts.append(f"{'+' if grown > 0 else '−'}{count(abs(grown), 'item')}")
-    if abs(interest.probability - old.probability) >= NOTICED:
-        sign = "▲" if interest.probability > old.probability else "▼"
-        parts.append(f"{sign} {share(old.probability)} → {share(interest.probability)}")
+    was, now = share(old.probability), share(interest.probability)
+    if was != now and abs(interest.probability - old.probability) >= NOTICED:
+        parts.append(f"{'▲' if interest.probability > old.probability else '▼'} {was} → {now}")
     return ", ".join(parts)
