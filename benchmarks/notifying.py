@@ -1,6 +1,7 @@
 """Who is told what: journeys against interests and chance, and a ranker that learns from answers against its prior.
 
     python benchmarks/notifying.py [--quick] [--seeds 4] [--people 30] [--weeks 12] [--repeat-days 30]
+    python benchmarks/notifying.py --seeds 8 --budget .25 --arms journeys "journeys, prior"
 
 People with planted lives (``wayline/evaluation/simulated_notifications.py``) live among 1,000 real ones of the packaged
 shop, whose actions alone made the items' vectors: as in a shop of millions nobody's own actions move
@@ -10,7 +11,8 @@ and after a click goes into the log, and every third week the journeys are rebui
 
 Journeys are told by ``Engine.notifying().send``: planned, kept, delivered into a file. Interests are those of
 ``Engine.interests``, with the items nearest to the medoid that the person does not have. Chance draws a topic or a
-journey of the person's own history.
+journey of the person's own history. With a budget only that share of the people may be told a week, those of the
+highest scores: there a ranker has more to decide than which of one or two journeys somebody hears of.
 """
 
 from __future__ import annotations
@@ -135,6 +137,7 @@ class Arm:
         self, engine: wayline.Engine, clock: SimulatedClock, cast: Cast, repeat_days: float
     ) -> None:
         self.engine, self.clock, self.cast, self.repeat_days = engine, clock, cast, repeat_days
+        self.limit: int | None = None
         self.rng = np.random.default_rng(7)
         self._when: dict[tuple[str, str], int] = {}
 
@@ -182,7 +185,7 @@ class ByJourneys(Arm):
                 items = [item["id"] for item in message.items]
                 told[message.user_id] = Told(message.journey_id, items, message.id)
 
-        self.engine.notifying().send(user_ids, on_planned=note)
+        self.engine.notifying().send(user_ids, limit=self.limit, on_planned=note)
         return told
 
 
@@ -267,7 +270,12 @@ RANKERS = ("journeys", "journeys, actions alone", "journeys, prior")
 
 
 def live(
-    cast: Cast, base: Path, name: str, moods: Moods, repeat_days: float
+    cast: Cast,
+    base: Path,
+    name: str,
+    moods: Moods,
+    repeat_days: float,
+    budget: float | None = None,
 ) -> tuple[Answers, list[Any]]:
     """Let everybody be told things by one arm, in a copy of the base."""
     kind, ranker = ARMS[name]
@@ -277,6 +285,7 @@ def live(
     reports: list[Any] = []
     with wayline.open(work, config=settings(repeat_days, ranker), clock=clock) as engine:
         arm = kind(engine, clock, cast, repeat_days)
+        arm.limit = None if budget is None else round(budget * len(cast.people))
         if arm.learns and ranker == "prior":
             engine.build_journeys(learn=True)
 
@@ -286,9 +295,11 @@ def live(
                 cast.log.filter(pl.col("ts").is_between(earlier, ts_ms, closed="right"))
             )
             if arm.learns and ranker != "prior" and week and week % EVERY == 0:
-                report = engine.build_journeys(learn=True).metrics["journeys"]["ranker"]
+                report = engine.build_journeys(learn=True).metrics["journeys"][
+                    "teller" if ranker == "learned" else "ranker"
+                ]
                 served = engine._serve().journeys
-                weights = {} if served is None else dict(served.task.ranker.weights)
+                weights = {} if served is None else dict(engine._serve().teller.weights)
                 reports.append({**report, "weights": weights})
 
         answers = notify_people(
@@ -415,6 +426,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--people", type=int, default=30, help="a seed")
     parser.add_argument("--weeks", type=int, default=12)
     parser.add_argument("--repeat-days", type=float, default=30.0)
+    parser.add_argument(
+        "--budget", type=float, help="share of the people who may be told a week: rankers alone"
+    )
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--moods", nargs="+", choices=MOODS, default=list(MOODS))
     parser.add_argument("--quick", action="store_true", help="one seed of six people, four weeks")
@@ -430,9 +444,15 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         out["built_s"] = make_base(cast, items, base, args.repeat_days)
         for mood in args.moods:
             # Where kinds are as welcome as each other the question is what to tell of; else what a ranker learns.
-            both = RANKERS if mood != ALIKE else [n for n in ARMS if n not in RANKERS[1:]]
+            both = (
+                RANKERS
+                if mood != ALIKE or args.budget
+                else [n for n in ARMS if n not in RANKERS[1:]]
+            )
             arms = [n for n in args.arms if n in both]
-            found = {n: live(cast, base, n, MOODS[mood], args.repeat_days) for n in arms}
+            found = {
+                n: live(cast, base, n, MOODS[mood], args.repeat_days, args.budget) for n in arms
+            }
             runs = {n: run for n, (run, _) in found.items()}
             out["moods"][mood] = {
                 "arms": compare(runs, cast),
@@ -440,8 +460,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             }
     out["total_s"] = round(time.perf_counter() - began, 1)
     if not args.quick and args.first_seed == 0:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(out) + "\n", "utf-8")
+        target = RESULTS.with_stem("notifying-budget") if args.budget else RESULTS
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(json.dumps(out) + "\n", "utf-8")
     if args.json:
         print(json.dumps(out))
     else:

@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
+from wayline.access import Access
 from wayline.answering import (
     explained,
     fill_up,
@@ -160,6 +161,7 @@ class Engine:
         self.config = load_config(path / SETTINGS, config)
         plain_recipe().pinned(self.config.recipe.pins)  # a wrong name is said now, not by each feed
         self.store = open_store(path, create=True)
+        self.access = Access(self.store)  # API keys: who may call a server over this workspace
         self._generations = Generations(path / "data" / "generations")
         self._clock = clock
         self._controls = ControlLog(self.store)
@@ -618,9 +620,17 @@ class Engine:
             self.store,
             clock=self.now,
             wishes=self._wishes,
-            journeys=lambda user_id: self.journeys(user_id, at=at),
+            journeys=partial(self._worth_telling, at=at),
             items_of=partial(self._journey_items, at=at),
         )
+
+    def _worth_telling(self, user_id: str, *, at: At | None) -> list[Journey]:
+        """A person's journeys, each scored by how welcome a word on it would be rather than by what they do next."""
+        teller = self._serve().teller
+        return [
+            replace(one, score=teller.score_of(one.features) * one.boost)
+            for one in self.journeys(user_id, at=at, limit=MAX_LIMIT)
+        ]
 
     def _journey_items(
         self, user_id: str, journey: Journey, limit: int, *, at: At | None
@@ -1079,6 +1089,7 @@ class Engine:
             self._closed = True
             self.traces.close()
             self._keeper.close()
+            self.access.close()
             self.store.close()
 
     def __enter__(self) -> Self:

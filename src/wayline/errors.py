@@ -216,14 +216,14 @@ class DiskFullError(WorkspaceError):
 
 
 class NotAllowedError(WaylineError):
-    """The server's settings forbid it."""
+    """The server's settings forbid it, or the caller's key may not do it."""
 
     code = "not_allowed"
     http_status = 403
 
 
 class BadKeyError(NotAllowedError):
-    """A request carries no API key, or one that is not configured."""
+    """A request carries no API key, or one that does not count."""
 
     code = "bad_key"
     http_status = 401

@@ -134,7 +134,8 @@ def rebuild_journeys(
         made = make_journeys(
             served.keywords, texts, rows, config.journeys, now_ts_ms=log.until, user_ids=store.user_ids,
             before=served.table, answers=answers_of(store, log.until) if learn else None,
-            ranker=None if learn else served.ranker, unfinished=cache / UNFINISHED, progress=progress, only=only,
+            ranker=None if learn else served.ranker,
+            teller=None if learn else served.teller, unfinished=cache / UNFINISHED, progress=progress, only=only,
             stamp=f"{_stamp(current, log, config)} since {since_ts_ms}", most=config.sequences.lifelong,
             blocked=NameChecks(load_blocked_terms(cache.parent.parent)).blocked,
         )  # fmt: skip

@@ -272,6 +272,26 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKey:
+    """One API key of a workspace, without its secret; ``last_used_at`` is right to the hour."""
+
+    key_id: str
+    name: str
+    scope: str
+    created_at: int
+    last_used_at: int | None = None
+    revoked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewApiKey:
+    """An API key just made: the only time that its ``secret``, which callers send, is there to be read."""
+
+    key: ApiKey
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ActionColumns:
     """Actions as columns, all of shape [M]; absent ``value`` is NaN, absent ``surface_key`` is 0."""
 

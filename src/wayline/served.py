@@ -32,6 +32,7 @@ from wayline.journeys.evidence import Words
 from wayline.journeys.keywords import BOARD, QUERY
 from wayline.journeys.live import LiveJourney, LiveJourneys
 from wayline.journeys.name_checks import NameChecks, load_blocked_terms
+from wayline.journeys.ranking import JourneyRanker
 from wayline.journeys.stages import ONGOING
 from wayline.ranking.features import ItemState
 from wayline.ranking.learned import FOLDER as RANKER
@@ -167,6 +168,7 @@ class ServedGeneration:
         )
         self.fill = fill_pipeline(popularity, born_ts_ms)
         self.journey_pipeline = journey_pipeline(config.retrieval)
+        self.teller = JourneyRanker()
         self.journeys = self._open_journeys()
         self._catch_up_with_what_until_left_out()
 
@@ -216,7 +218,7 @@ class ServedGeneration:
             found.keywords, rules_of(self._config.journeys), found.ranker, *calls,
             found.until_ts_ms, NameChecks(load_blocked_terms(workspace)).blocked,
         )  # fmt: skip
-        self.related = found.related
+        self.related, self.teller = found.related, found.teller
         return LiveJourneys(task, found.table, found.until_ts_ms)
 
     def laid_over(self, done: ReadsHistories, said: ReadsControls, worths: Worths) -> Self:

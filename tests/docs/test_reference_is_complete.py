@@ -17,6 +17,7 @@ from wayline.cli.app import app
 from wayline.config import Config, load_config, template
 from wayline.server.app import create_app
 from wayline.server.metrics import GAUGES, HISTORIES, RANKER
+from wayline.server.scopes import NEEDS
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf-8")
@@ -118,6 +119,15 @@ def test_every_error_stands_in_the_tree_at_the_top_of_its_module() -> None:
     for kind in {*all_errors(errors.WaylineError)} - {errors.WaylineError}:
         row = rf"{kind.__name__} +{kind.code} +{kind.exit_code} +{kind.http_status}$"
         assert re.search(row, errors.__doc__ or "", re.MULTILINE), kind.__name__
+
+
+def test_every_call_is_documented_with_the_scope_that_it_needs() -> None:
+    rows = re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", section("REST"), re.MULTILINE)
+    documented = {
+        call: s.strip("`") for calls, s in rows for call in re.findall(r"`([^`]+)`", calls)
+    }
+    open_to_all = {"GET /health/live", "GET /health/ready", "GET /docs", "GET /openapi.json"}
+    assert documented == {c: str(s) for c, s in NEEDS.items()} | dict.fromkeys(open_to_all, "none")
 
 
 def test_every_metric_is_documented() -> None:

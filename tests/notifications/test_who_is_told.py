@@ -33,6 +33,26 @@ def test_everybody_hears_of_their_best_journey_the_best_of_all_first(shop: Shop)
     assert why(shop.plan(limit=1)) == {"ann": "limit"}
 
 
+def test_a_limit_gives_the_first_of_all_and_asks_for_no_more_items_than_it_must(shop: Shop) -> None:
+    for user, own in {"ann": (0.8, 0.3), "bob": (0.7, 0.6), "cem": (0.5,), "dan": (0.4,)}.items():
+        shop.journeys[user] = [journey(f"{user}-{n}", score=score) for n, score in enumerate(own)]
+        log(shop.store, act(user, "view"))
+    shop.people = ["dan", "cem", "bob", "ann"]
+    shop.items = {"ann-0": [], "bob-0": []}  # nothing to show: their next journeys are asked
+    asked: list[str] = []
+    items_of = shop.items_of
+    shop.items_of = lambda user, of, n: (asked.append(of.id), items_of(user, of, n))[1]  # type: ignore[method-assign]
+    every = [p.message.journey_id for p in shop.plan().planned]
+    assert every == ["bob-1", "cem-0", "dan-0", "ann-1"]
+    for limit in range(5):
+        asked.clear()
+        plan = shop.plan(limit=limit)
+        assert [p.message.journey_id for p in plan.planned] == every[:limit]
+        assert len(plan.planned) + len(plan.left_out) == len(shop.people)
+        assert len(asked) == (limit + 2 if limit else 0)
+    assert why(shop.plan(limit=1)) == {"cem": "limit", "dan": "limit", "ann": "limit"}
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [

@@ -315,6 +315,7 @@ def test_metrics_count_requests_rows_and_feeds(shop: httpx.Client) -> None:
         "wayline_users 20.0",
         "wayline_items 30.0",
         "wayline_actions 160.0",
+        'wayline_notifications{state="sent"} 0.0',
     ):
         assert line in text.splitlines()
     assert "process_resident_memory_bytes" in text
@@ -335,7 +336,7 @@ def test_openapi_describes_every_route_and_each_reference_resolves(client: httpx
         "/v1/users/{user_id}", "/v1/users/{user_id}/feed", "/v1/users/{user_id}/interests",
         "/v1/users/{user_id}/interests/{interest_id}", "/v1/requests/{request_id}",
         "/v1/users/{user_id}/journeys", "/v1/users/{user_id}/journeys/{journey_id}",
-        "/v1/users/{user_id}/notifications",
+        "/v1/users/{user_id}/notifications", "/v1/keys", "/v1/keys/{key_id}",
         "/v1/users/{user_id}/actions", "/v1/users/{user_id}/export",
         "/health/live", "/health/ready", "/metrics",
     }  # fmt: skip

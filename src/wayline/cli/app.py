@@ -27,6 +27,7 @@ from wayline.cli.commands.init import init
 from wayline.cli.commands.interest import interest
 from wayline.cli.commands.journey import journey
 from wayline.cli.commands.judge import judge
+from wayline.cli.commands.keys import keys_app
 from wayline.cli.commands.notify import notify
 from wayline.cli.commands.restore import restore
 from wayline.cli.commands.rollback import rollback
@@ -52,6 +53,7 @@ for command in COMMANDS:
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(show_app, name="show")
 app.add_typer(explain_app, name="explain")
+app.add_typer(keys_app, name="keys")
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # to the benchmark itself
 app.command("bench", context_settings=PASSED_ON)(bench)
 

@@ -42,6 +42,7 @@ HALF_LIFE_DAYS = 90.0
 WANTED_HALF_LIFE_DAYS = 60.0
 MOST_LIMIT = 500
 MORE = 0.05  # of the actions, added for stability
+ANYBODY = 400  # people whose journeys should stay
 Shares = npt.NDArray[np.float64]
 OnProgress = Callable[[str, int, int], None]
 
@@ -307,12 +308,19 @@ class _Trial:
         idx = self.engine.store.item_keys(list(item_ids)) - 1
         return idx[(idx >= 0) & (idx < len(self.vectors))]
 
-    def journeys(self, at: int | None = None) -> dict[str, list[Journey]]:
-        """Give the journeys of the people chosen."""
+    def anybody(self) -> list[str]:
+        """Give people of the log as they come, however much they did and whether or not they came back."""
+        keys = np.unique(self.user_key[self.past])
+        chosen = np.random.default_rng(self.protocol.seed).permutation(keys)[:ANYBODY]
+        return [user_id for user_id in self.engine.store.user_ids(np.sort(chosen)) if user_id]
+
+    def journeys(
+        self, at: int | None = None, people: Sequence[str] | None = None
+    ) -> dict[str, list[Journey]]:
+        """Give the journeys of the people chosen, or of some others."""
         moment = self.until if at is None else at
-        return {
-            user: self.engine.journeys(user, at=moment, limit=MOST_LIMIT) for user in self.people
-        }
+        asked = self.people if people is None else people
+        return {user: self.engine.journeys(user, at=moment, limit=MOST_LIMIT) for user in asked}
 
     def quality(self) -> dict[str, Any]:
         """How unique, distinct and well placed the journeys of this moment are."""
@@ -370,23 +378,27 @@ def _steadiness(engine: Engine, trial: _Trial, say: OnProgress) -> dict[str, Any
     ts_ms = np.sort(np.concatenate([part.ts_ms for part in engine.store.scan_actions()]))
     count = int((ts_ms <= trial.until).sum())
     later = int(ts_ms[min(round(count * (1 + MORE)), len(ts_ms) - 1)])
-    before = trial.journeys()
+    people = list(dict.fromkeys([*trial.people, *trial.anybody()]))
+    before = trial.journeys(people=people)
     say("once more with nothing new", 0, 2)
     engine.build(until=trial.until)
-    same = trial.journeys()
+    same = trial.journeys(people=people)
     say("with 5 % more actions", 1, 2)
     engine.build(until=later)
-    more = trial.journeys(later)
+    more = trial.journeys(later, people)
     return {
-        "nothing_new": _kept(before, same),
-        "more_actions": {"share": MORE, **_kept(same, more)},
+        "nothing_new": _kept(before, same, people),
+        "more_actions": {"share": MORE, **_kept(same, more, trial.anybody())},
+        "more_actions_of_the_active": {"share": MORE, **_kept(same, more, trial.people)},
     }
 
 
-def _kept(before: dict[str, list[Journey]], after: dict[str, list[Journey]]) -> dict[str, float]:
+def _kept(
+    before: dict[str, list[Journey]], after: dict[str, list[Journey]], people: Sequence[str]
+) -> dict[str, float]:
     found = [
         kept(*([(j.id, j.name, [e.item_id for e in j.evidence]) for j in run[user]] for run in (before, after)))
-        for user in before
+        for user in people
     ]  # fmt: skip
     total = max(sum(one.before for one in found), 1)
     return {

@@ -49,7 +49,7 @@ def print_journey_report(report: JourneyReport) -> None:
         for name, value in quality.items()
         if not isinstance(value, dict)
     ]
-    for name in ("nothing_new", "more_actions"):
+    for name in ("nothing_new", "more_actions", "more_actions_of_the_active"):
         if name in quality:
             lines += [
                 (f"{name.replace('_', ' ')}: {k.replace('_', ' ')}", _figure(v))

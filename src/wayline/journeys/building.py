@@ -18,7 +18,7 @@ from wayline.embeddings.text import text_vectors
 from wayline.journeys.everybody import PersonLog, Task, find_everybodys_journeys
 from wayline.journeys.finder import FinderRules
 from wayline.journeys.keywords import Keywords, find_keywords
-from wayline.journeys.learning import Answers, learn_ranker
+from wayline.journeys.learning import Answers, learn_ranker, learn_teller
 from wayline.journeys.people import LogRows
 from wayline.journeys.ranking import JourneyRanker
 from wayline.journeys.related import related_journeys
@@ -38,11 +38,12 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class MadeJourneys:
-    """What a build writes: keywords, everybody's journeys, their ranker and what is related, and how it went."""
+    """What a build writes: keywords, everybody's journeys, what orders them and tells of them, and how it went."""
 
     keywords: Keywords
     frame: pl.DataFrame
     ranker: JourneyRanker
+    teller: JourneyRanker
     related: Mapping[str, list[str]]
     report: dict[str, Any]
     until_ts_ms: int
@@ -54,6 +55,7 @@ class MadeJourneys:
         said = {
             "until": self.until_ts_ms,
             "ranker": self.ranker.to_dict(),
+            "teller": self.teller.to_dict(),
             "related": self.related,
             "report": self.report,
         }
@@ -118,6 +120,7 @@ def make_journeys(
     only: IntVector | None = None,
     most: int | None = None,
     ranker: JourneyRanker | None = None,
+    teller: JourneyRanker | None = None,
     blocked: Callable[[str], bool] | None = None,
     workers: int = 0,
 ) -> MadeJourneys:
@@ -138,7 +141,9 @@ def make_journeys(
     most : int, optional
         Newest actions of a person that are read.
     ranker : JourneyRanker, optional
-        Use this one; what ``journeys.ranker`` says if not given.
+        Orders a person's journeys; what ``journeys.ranker`` says if not given.
+    teller : JourneyRanker, optional
+        Orders what people are told; the same.
     blocked : callable, optional
         Says of a title that it must not be said to anybody.
     """
@@ -150,8 +155,11 @@ def make_journeys(
     people = log.people(user_ids=user_ids, before=before.of, only=only, most=most)
     if config.ranker == PRIOR:
         ranker = JourneyRanker(report={"decided": PRIOR, "why": f'journeys.ranker = "{PRIOR}"'})
+        teller = ranker
     elif ranker is None:
-        ranker = learn_ranker(log, people, task, answers if config.ranker == LEARNED else None)
+        ranker = learn_ranker(log, people, task)
+    if teller is None:
+        teller = learn_teller(answers) if config.ranker == LEARNED else ranker
     if ranker is not task.ranker:
         task = replace(task, ranker=ranker)
     learned_s = time.perf_counter() - began
@@ -177,9 +185,10 @@ def make_journeys(
         "seconds_learning": round(learned_s, 2),
         "seconds": round(spent_s, 2),
         "ranker": dict(ranker.report),
+        "teller": dict(teller.report),
         "notes": list(keywords.notes),
     }
-    return MadeJourneys(keywords, frame, ranker, related_journeys(frame), report, now_ts_ms)
+    return MadeJourneys(keywords, frame, ranker, teller, related_journeys(frame), report, now_ts_ms)
 
 
 def _stamp(given: str, task: Task, people: Sequence[PersonLog]) -> str:
@@ -210,6 +219,7 @@ class ServedJourneys:
     keywords: Keywords
     table: JourneyTable
     ranker: JourneyRanker
+    teller: JourneyRanker
     related: Mapping[str, list[str]]
     until_ts_ms: int
 
@@ -221,5 +231,6 @@ class ServedJourneys:
         said = json.loads((folder / SETTINGS).read_text("utf-8"))
         return cls(
             Keywords.load(folder / FOLDER), JourneyTable.read(folder / JOURNEYS),
-            JourneyRanker.from_dict(said["ranker"]), said["related"], int(said["until"]),
+            JourneyRanker.from_dict(said["ranker"]), JourneyRanker.from_dict(said.get("teller", said["ranker"])),
+            said["related"], int(said["until"]),
         )  # fmt: skip

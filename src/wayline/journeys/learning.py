@@ -1,4 +1,4 @@
-"""What a log says of which journeys go on: people's journeys some weeks ago, and what they did since."""
+"""What a log says of journeys: which go on, by what people did since, and which are worth a word, by their answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ HORIZON_DAYS = 28
 MOST_PEOPLE = 400
 LEAST_ROWS = 200
 BELONGS = 0.2  # cosine of an item to a journey's middle: nearer, it may be part of it; chosen on development sets
-ANSWER_WEIGHT = 5.0  # of an answer to a notification, against an action in the app
+LEAST_ANSWERS = 30  # to notifications, before they teach
+ANSWERS_STRENGTH = 2.0  # how many answers' worth the prior is, about; chosen on development seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,9 @@ def nearest_journey(item_places: FloatMatrix, items: IntVector, centres: FloatMa
 
 
 def learn_ranker(
-    log: LogRows,
-    people: Sequence[PersonLog],
-    task: Task,
-    answers: Answers | None = None,
-    *,
-    seed: int = 0,
+    log: LogRows, people: Sequence[PersonLog], task: Task, *, seed: int = 0
 ) -> JourneyRanker:
-    """Learn which journeys people engage with next, from their own later actions and their answers to notifications.
+    """Learn which journeys people engage with next, from their own later actions.
 
     Journeys are found as of four weeks before the end of the log; one was engaged with if any later action is on it.
     Half of the people decide whether what the other half taught is better than the prior; then all teach.
@@ -65,8 +61,6 @@ def learn_ranker(
     ----------
     people : sequence of PersonLog
         With everything they did.
-    answers : Answers, optional
-        What came of notifications.
     """
     end = task.now_ts_ms
     start = end - HORIZON_DAYS * DAY_MS
@@ -74,16 +68,15 @@ def learn_ranker(
     rng = np.random.default_rng(seed)
     chosen = [active[int(n)] for n in rng.permutation(len(active))[:MOST_PEOPLE]]
     blocks = [block for person in chosen if (block := _followed(person, task, start)) is not None]
-    sent = 0 if answers is None else len(answers.engaged)
     rows = sum(len(y) for _, y in blocks)
-    report: dict[str, Any] = {"people": len(blocks), "journeys": rows, "answers": sent}
-    if rows < LEAST_ROWS and sent < LEAST_ROWS:
+    report: dict[str, Any] = {"people": len(blocks), "journeys": rows}
+    if rows < LEAST_ROWS:
         return JourneyRanker(
             report={**report, "decided": "prior", "why": "too little to learn from"}
         )
     half = len(blocks) // 2
-    taught = _fit(blocks[:half], answers, even=True)
-    x, y = _stack(blocks[half:], answers, even=False)
+    taught = fit_ranker(*_stack(blocks[:half]))
+    x, y = _stack(blocks[half:])
     losses = {
         name: _loss(one.score(x), y)
         for name, one in (("prior", JourneyRanker()), ("learned", taught))
@@ -93,7 +86,22 @@ def learn_ranker(
         return JourneyRanker(
             report={**report, "decided": "prior", "why": "not better on other people"}
         )
-    return replace(_fit(blocks, answers, even=None), report={**report, "decided": "learned"})
+    return replace(fit_ranker(*_stack(blocks)), report={**report, "decided": "learned"})
+
+
+def learn_teller(answers: Answers | None) -> JourneyRanker:
+    """Learn which journeys are worth a notification, from the answers to those that were sent.
+
+    What people do by themselves does not teach it: who comes back to something anyway need not want to be told of it
+    (docs/experiments.md). Weights that answers say little of stay with the prior.
+    """
+    sent = 0 if answers is None else len(answers.engaged)
+    if answers is None or sent < LEAST_ANSWERS:
+        return JourneyRanker(
+            report={"answers": sent, "decided": "prior", "why": "too little to learn from"}
+        )
+    taught = fit_ranker(answers.features, answers.engaged, strength=ANSWERS_STRENGTH)
+    return replace(taught, report={"answers": sent, "decided": "learned"})
 
 
 def _followed(
@@ -122,35 +130,8 @@ def _followed(
 
 def _stack(
     blocks: Sequence[tuple[Float64Matrix, Float64Vector]],
-    answers: Answers | None,
-    even: bool | None,
 ) -> tuple[Float64Matrix, Float64Vector]:
-    part = _part(answers, even)
-    x = [features for features, _ in blocks] + ([part.features] if part else [])
-    y = [engaged for _, engaged in blocks] + ([part.engaged] if part else [])
-    return np.concatenate(x), np.concatenate(y)
-
-
-def _fit(
-    blocks: Sequence[tuple[Float64Matrix, Float64Vector]],
-    answers: Answers | None,
-    even: bool | None,
-) -> JourneyRanker:
-    x, y = _stack(blocks, answers, even)
-    part = _part(answers, even)
-    weight = np.ones(len(y))
-    if part:
-        weight[len(y) - len(part.engaged) :] = ANSWER_WEIGHT
-    return fit_ranker(x, y, weight)
-
-
-def _part(answers: Answers | None, even: bool | None) -> Answers | None:
-    """Every other answer, or all of them."""
-    if answers is None or not len(answers.engaged):
-        return None
-    rows = np.arange(len(answers.engaged))
-    kept = rows if even is None else rows[rows % 2 == (0 if even else 1)]
-    return Answers(answers.features[kept], answers.engaged[kept])
+    return np.concatenate([x for x, _ in blocks]), np.concatenate([y for _, y in blocks])
 
 
 def _loss(p: Float64Vector, y: Float64Vector) -> float:

@@ -62,6 +62,10 @@ class JourneyRanker:
         )
         return np.asarray(1.0 / (1.0 + np.exp(-np.clip(odds, -30, 30))))
 
+    def score_of(self, features: Mapping[str, float]) -> float:
+        """Give the chance of engagement with one journey, described by name."""
+        return float(self.score(np.array([[features[name] for name in FEATURES]]))[0])
+
     def to_dict(self) -> dict[str, Any]:
         """Give plain data, as it stands in a generation."""
         return {"weights": dict(self.weights), "report": dict(self.report)}

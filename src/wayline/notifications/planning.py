@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any
 
 from wayline.clock import DAY_MS
@@ -121,6 +122,22 @@ def journey_features(journey: Journey, now_ts_ms: int) -> dict[str, Any]:
     }
 
 
+@dataclass(slots=True)
+class _Candidates:
+    """What one person may be told of, the best first; ``why_not`` is why their best journey is not told."""
+
+    user_id: str
+    user_key: int
+    rows: Sequence[StoredNotification]
+    journeys: deque[Journey]
+    why_not: LeftOut | None
+
+    @property
+    def entry(self) -> tuple[float, str, _Candidates]:
+        """Its place in a heap; a person has one, so the last is never compared."""
+        return -self.journeys[0].score, self.user_id, self
+
+
 class Planner:
     """Finds what to tell people; reads, and writes nothing.
 
@@ -179,23 +196,35 @@ class Planner:
         """
         planned: list[Planned] = []
         left_out: list[LeftOut] = []
+        # Items are what costs: they are asked for by score, whoever's journey it is, until there are enough.
+        # Equal scores keep an order that does not depend on who was asked first.
+        waiting: list[tuple[float, str, _Candidates]] = []
         self._unknown_zones = 0
         for user_id in dict.fromkeys(user_ids):
-            found = self._for_person(user_id, now_ts_ms, as_of)
-            if isinstance(found, Planned):
-                planned.append(found)
-            else:
+            found = self._candidates(user_id, now_ts_ms, as_of)
+            if isinstance(found, LeftOut):
                 left_out.append(found)
-        # Equal scores keep an order that does not depend on who was asked first.
-        planned.sort(key=lambda p: (-p.score, p.message.user_id))
-        if limit is not None:
-            left_out += [
-                LeftOut(p.message.user_id, "limit", p.message.journey) for p in planned[limit:]
-            ]
-            planned = planned[:limit]
+            else:
+                heappush(waiting, found.entry)
+        while waiting and (limit is None or len(planned) < limit):
+            _, user_id, one = heappop(waiting)
+            journey = one.journeys.popleft()
+            message = self._for_journey(user_id, one.user_key, journey, one.rows, now_ts_ms)
+            if isinstance(message, Planned):
+                planned.append(message)
+                continue
+            one.why_not = one.why_not or LeftOut(user_id, message, journey.name)
+            if one.journeys:
+                heappush(waiting, one.entry)
+            else:
+                left_out.append(one.why_not)
+        left_out += [
+            LeftOut(user_id, "limit", one.journeys[0].name) for _, user_id, one in sorted(waiting)
+        ]
         return Plan(planned, left_out, self._unknown_zones)
 
-    def _for_person(self, user_id: str, now_ts_ms: int, as_of: bool) -> Planned | LeftOut:
+    def _candidates(self, user_id: str, now_ts_ms: int, as_of: bool) -> _Candidates | LeftOut:
+        """A person's journeys that may be told, the best first, or why there are none."""
         user_key = self._store.user_key(user_id)
         if user_key is None:
             return LeftOut(user_id, "no_journey")
@@ -209,13 +238,17 @@ class Planner:
             reason = "no_address"
         if reason is not None:
             return LeftOut(user_id, reason)
-        best: LeftOut | None = None
+        why_not: LeftOut | None = None
+        journeys: deque[Journey] = deque()
         for journey in sorted(self._journeys(user_id), key=lambda j: (-j.score, j.id)):
-            found = self._for_journey(user_id, user_key, journey, rows, now_ts_ms)
-            if isinstance(found, Planned):
-                return found
-            best = best or LeftOut(user_id, found, journey.name)
-        return best or LeftOut(user_id, "no_journey")
+            reason = journey_reason(self._rules, journey, rows, now_ts_ms)
+            if reason is None:
+                journeys.append(journey)
+            elif not journeys:
+                why_not = why_not or LeftOut(user_id, reason, journey.name)
+        if not journeys:
+            return why_not or LeftOut(user_id, "no_journey")
+        return _Candidates(user_id, user_key, rows, journeys, why_not)
 
     def _for_journey(
         self,
@@ -227,9 +260,6 @@ class Planner:
     ) -> Planned | str:
         """The notification of one journey, or why there is none."""
         config = self._rules.config
-        reason = journey_reason(self._rules, journey, rows, now_ts_ms)
-        if reason is not None:
-            return reason
         items = list(self._items_of(user_id, journey, config.items))[: config.items]
         if len(items) < config.min_items:
             return "few_items"

@@ -8,11 +8,11 @@ from fastapi import Depends, FastAPI
 
 import wayline
 from wayline.config import Config
-from wayline.server import docs, errors
-from wayline.server.guard import check_request
+from wayline.server import docs, errors, scopes
+from wayline.server.guard import Door, check_request
 from wayline.server.metrics import Metrics
 from wayline.server.middleware import EdgeMiddleware
-from wayline.server.routes import actions, health, items, metrics, requests, users
+from wayline.server.routes import actions, health, items, keys, metrics, requests, users
 from wayline.studio import mount
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ DESCRIPTION = (
 )
 
 
-def create_app(engine: Engine, config: Config | None = None) -> FastAPI:
+def create_app(engine: Engine, config: Config | None = None, *, keyless: bool = True) -> FastAPI:
     """Build the REST API over an open engine; the caller keeps the engine and closes it.
 
     Parameters
@@ -35,6 +35,8 @@ def create_app(engine: Engine, config: Config | None = None) -> FastAPI:
         An open workspace. All its methods are thread-safe; reads run in the server's thread pool.
     config : Config, optional
         Keys and limits (``config.server``); the engine's own if not given.
+    keyless : bool
+        Whether everybody may call while there is no key at all: False where others than this machine can reach it.
     """
     app = FastAPI(
         title="wayline",
@@ -48,15 +50,17 @@ def create_app(engine: Engine, config: Config | None = None) -> FastAPI:
     )
     app.state.engine = engine
     app.state.settings = (config or engine.config).server
+    app.state.door = Door(app.state.settings, engine.access, keyless=keyless)
     app.state.metrics = Metrics(engine)
     errors.install(app)
     guarded = [Depends(check_request)]
-    for router in (actions.router, items.router, users.router, requests.router):
+    for router in (actions.router, items.router, users.router, requests.router, keys.router):
         app.include_router(router, dependencies=guarded)
     app.include_router(metrics.router, dependencies=guarded)
     app.include_router(health.router)
     app.include_router(docs.router)
+    scopes.say_in_openapi(app)
     if (config or engine.config).studio.mode == "on":
-        mount(app, engine, keys=app.state.settings.api_keys)
+        mount(app, engine, app.state.door)
     app.add_middleware(EdgeMiddleware, metrics=app.state.metrics)
     return app

@@ -1,4 +1,4 @@
-"""Reading a request's rows: bounded before they are parsed, parsed once, handed on as they are."""
+"""Reading a request's body: after its key was checked, bounded before it is parsed, parsed once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastapi import Request
+from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from starlette.requests import ClientDisconnect
 
@@ -40,6 +42,35 @@ async def read_rows(request: Request) -> list[Any]:
             "send smaller batches, or raise server.max_rows."
         )
     return rows
+
+
+def body_of(model: type[BaseModel]) -> Any:
+    """Give a dependency that reads the body as one object of a model.
+
+    A parameter that FastAPI reads by itself is read whole, whatever its size, before the request's key is checked.
+
+    Raises
+    ------
+    TooLargeError
+        If the body passes ``server.max_body_mb``.
+    InputError
+        If the body is not JSON, or compressed.
+    RequestValidationError
+        If it is not what the model says.
+    """
+
+    async def read(request: Request) -> BaseModel:
+        body = await _read(request, request.app.state.settings)
+        try:
+            return model.model_validate(from_json(body, allow_inf_nan=False))
+        except ValidationError as error:
+            wrong = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+            raise RequestValidationError(wrong) from None
+        except ValueError as error:
+            message = f"The body is not JSON ({error}): send an object."
+            raise InputError(message, field="body") from None
+
+    return Depends(read)
 
 
 def parse(body: bytes) -> list[Any]:

@@ -19,7 +19,12 @@ _STYLE = (
     "b{display:inline-block;min-width:4.5rem}"
     "td,th{text-align:left;padding:.1rem 1rem .1rem 0;vertical-align:top}"
 )
-_EXAMPLE_IDS = {"user_id": "17850", "item_id": "85123A", "interest_id": "299de4f0"}
+_EXAMPLE_IDS = {
+    "user_id": "17850",
+    "item_id": "85123A",
+    "interest_id": "299de4f0",
+    "key_id": "5f0c9a1e",
+}
 
 
 @router.get("/docs")

@@ -48,7 +48,7 @@ def install(app: FastAPI) -> None:
 async def _wayline(request: Request, error: Exception) -> Response:
     assert isinstance(error, WaylineError)
     headers = {"WWW_Authenticate": "API-Key"} if error.http_status == 401 else {}
-    if request.method == "POST":
+    if request.method in ("POST", "PATCH"):
         # The body may not have been read to its end: the connection cannot carry another request.
         headers["Connection"] = "close"
     return error_reply(error.http_status, error.code, error.message, error.field, **headers)

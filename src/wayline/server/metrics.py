@@ -161,6 +161,12 @@ class _EngineCollector(Collector):
         yield GaugeMetricFamily(
             "wayline_ranker_unusable", "1 if the ranker's files cannot be read", value=trouble
         )
+        states = GaugeMetricFamily(
+            "wayline_notifications", "Notifications by state", labels=["state"]
+        )
+        for state, number in stats["notifications"].items():
+            states.add_metric([state], float(number))
+        yield states
         generation = stats.get("generation")
         yield InfoMetricFamily(
             "wayline_generation", "The current generation", {"id": str(generation or "none")}

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from wayline.schema import ActionRecord, Interest, Journey, Notification, SimilarItem
+from wayline.schema import ActionRecord, ApiKey, Interest, Journey, Notification, SimilarItem
 
 _TEXT = {"type": "string"}
 _TIME = {
@@ -55,6 +55,12 @@ ITEM_EXAMPLE = [{"item_id": "85123A", "title": "White hanging heart T-light hold
 def rows_body(schema: dict[str, Any], example: list[dict[str, Any]]) -> dict[str, Any]:
     """Describe a body that is an array of rows."""
     media = {"schema": {"type": "array", "items": schema}, "example": example}
+    return {"requestBody": {"required": True, "content": {"application/json": media}}}
+
+
+def object_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    """Describe a body that is one object."""
+    media = {"schema": model.model_json_schema(), "example": example}
     return {"requestBody": {"required": True, "content": {"application/json": media}}}
 
 
@@ -115,6 +121,28 @@ class ForgetReply(BaseModel):
 
     user_id: str
     removed: dict[str, int]
+
+
+class KeysReply(BaseModel):
+    """All keys ever made, oldest first, without their secrets."""
+
+    keys: list[ApiKey]
+
+
+class KeyRequest(BaseModel):
+    """Who will use a key, and the most that it may do."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(description="For people: 1 to 100 printable characters")
+    scope: str = Field("read", description="read, write or admin")
+
+
+class NewKeyReply(BaseModel):
+    """A key just made, and what to send as `X-API-Key`."""
+
+    key: ApiKey
+    secret: str
 
 
 class HealthReply(BaseModel):

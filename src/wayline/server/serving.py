@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import uvicorn
+from fastapi import FastAPI
 
 from wayline.errors import InputError, NotAllowedError, shorten
 from wayline.server.app import create_app
-from wayline.server.guard import check_binding
+from wayline.server.guard import check_binding, is_loopback
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
@@ -49,7 +50,7 @@ def serve(
     Raises
     ------
     NotAllowedError
-        If no API key is configured and ``host`` is not a loopback address.
+        If there is no API key and ``host`` is not a loopback address.
     InputError
         If the port is in use or the address is not this machine's.
     """
@@ -57,12 +58,13 @@ def serve(
     host = settings.host if host is None else host
     try:
         if listener is None:
-            check_binding(host, settings)
+            check_binding(host, settings, workspace_keys=engine.access.any_live())
             listener = bind(host, settings.port if port is None else port)
         else:
-            check_binding(listener.getsockname()[0], settings)
+            host = listener.getsockname()[0]
+            check_binding(host, settings, workspace_keys=engine.access.any_live())
         with contextlib.closing(listener):
-            _run(engine, listener, on_ready)
+            _run(create_app(engine, keyless=is_loopback(host)), listener, on_ready)
     finally:
         engine.close()
 
@@ -117,10 +119,10 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _run(engine: Engine, listener: socket.socket, on_ready: OnReady | None) -> None:
+def _run(app: FastAPI, listener: socket.socket, on_ready: OnReady | None) -> None:
     server = _Server(
         uvicorn.Config(
-            create_app(engine),
+            app,
             log_level="warning",
             access_log=False,  # /metrics counts; a line each would cost more than most requests
             server_header=False,

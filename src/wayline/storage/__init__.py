@@ -7,7 +7,14 @@ Nothing above this folder knows which database runs: it asks for a
 
 from wayline.storage.generations import Generations, GenerationWriter
 from wayline.storage.locks import BuildLock
-from wayline.storage.store import Appended, RequestTrace, Store, StoredNotification, open_store
+from wayline.storage.store import (
+    Appended,
+    RequestTrace,
+    Store,
+    StoredApiKey,
+    StoredNotification,
+    open_store,
+)
 
 __all__ = [
     "Appended",
@@ -16,6 +23,7 @@ __all__ = [
     "Generations",
     "RequestTrace",
     "Store",
+    "StoredApiKey",
     "StoredNotification",
     "open_store",
 ]

@@ -146,6 +146,23 @@ class StoredNotification:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredApiKey:
+    """One API key as the store keeps it: a digest, from which nobody gets the key back.
+
+    ``key_id`` is public and names the key for people; ``scope`` is the name of one (``wayline.access.Scope``).
+    ``last_used_ts_ms`` is right to the hour. A key counts while ``revoked_ts_ms`` is None.
+    """
+
+    key_id: str
+    name: str
+    scope: str
+    digest: bytes = field(repr=False)
+    created_ts_ms: int
+    last_used_ts_ms: int | None = None
+    revoked_ts_ms: int | None = None
+
+
 class Store(Protocol):
     """The log of actions and all that hangs on it.
 
@@ -470,6 +487,28 @@ class Store(Protocol):
         """What came of each notification sent until then, oldest first, as far as its own person's actions until then
         name it.
         """
+        ...
+
+    # -- who may call ------------------------------------------------------------------------------
+
+    def add_api_key(self, key: StoredApiKey) -> bool:
+        """Keep a new API key; False if its ``key_id`` was given before, and then nothing changes."""
+        ...
+
+    def api_keys(self) -> list[StoredApiKey]:
+        """All API keys in the order in which they were added, the revoked ones too."""
+        ...
+
+    def revoke_api_key(self, key_id: str, ts_ms: int) -> bool:
+        """Let a key count no more, for good; False if it is unknown or was revoked before."""
+        ...
+
+    def mark_api_key_used(self, key_id: str, ts_ms: int, *, unless_since_ts_ms: int) -> bool:
+        """Note when a key was used; False, and nothing is written, if a use after ``unless_since_ts_ms`` is noted."""
+        ...
+
+    def api_keys_version(self) -> int:
+        """Grows with every key that is added or revoked, by any process; a few microseconds."""
         ...
 
     # -- care --------------------------------------------------------------------------------------

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import secrets
 import time
 from html import escape
+from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import HTTPConnection, Request
@@ -26,31 +26,45 @@ _STYLE = (
 )
 
 
+class Door(Protocol):
+    """The server's rule about keys."""
+
+    def asks(self) -> bool:
+        """Whether a key is asked for."""
+        ...
+
+    def admits(self, key: str) -> bool:
+        """Whether this one is good enough, now."""
+        ...
+
+
 class Guard:
     """Decides on every request and every socket of the studio.
 
-    Signing in trades one of the server's API keys for a cookie that scripts cannot read and other sites cannot send. It
-    holds the time it ends at and a signature made with the key: no list to keep, and it ends with the key.
+    Signing in trades a key for a cookie that scripts cannot read and other sites cannot send. It is a random number;
+    the key it stands for stays in the server's memory and is asked about again at each request, so that a key taken
+    away ends its visits, and so does a restart.
 
     Parameters
     ----------
-    keys : tuple of str
-        Empty: whoever reaches the server may look, as with its API.
+    door : Door
+        Where it asks for no key, whoever reaches the server may look, as with its API.
     prefix : str
         Where the studio is.
     """
 
-    def __init__(self, keys: tuple[str, ...], prefix: str) -> None:
-        self._keys, self._prefix = keys, prefix
+    def __init__(self, door: Door, prefix: str) -> None:
+        self._door, self._prefix = door, prefix
+        self._visits: dict[str, tuple[float, str]] = {}
 
     @property
     def asks_for_key(self) -> bool:
         """Whether people sign in here."""
-        return bool(self._keys)
+        return self._door.asks()
 
     def admits(self, connection: HTTPConnection) -> bool:
         """Tell whether who asks may look, and steer: the one place that decides it."""
-        return not self._keys or self._is_signed_in(connection.cookies.get(COOKIE, ""))
+        return not self._door.asks() or self._is_signed_in(connection.cookies.get(COOKIE, ""))
 
     async def answer(self, connection: HTTPConnection, receive: Receive) -> ASGIApp | None:
         """Give the answer to a request that goes no further; None for one that does."""
@@ -61,7 +75,7 @@ class Guard:
         if request.method not in ("GET", "HEAD") and from_another_site(request):
             return PlainTextResponse("A page of another site may not do this.", 403)
         inside = request.scope["path"].removeprefix(self._prefix)
-        if inside == "/sign-in" and self._keys:
+        if inside == "/sign-in" and self._door.asks():
             return await self._sign_in(request)
         if inside == "/sign-out":
             return self._sign_out(request)
@@ -73,13 +87,14 @@ class Guard:
         if request.method != "POST":
             return self._page()
         key = await _key_of(request)
-        matches = [hmac.compare_digest(key.encode(), known.encode()) for known in self._keys]
-        if not any(matches):
-            return self._page("This is none of the server's keys.", status=401)
+        if not key or not self._door.admits(key):
+            return self._page(
+                "This key is none of the server's that may read and write.", status=401
+            )
         answer = RedirectResponse(f"{self._prefix}/", 303)
         answer.set_cookie(
             COOKIE,
-            _ticket(key, int(time.time()) + STAY_S),
+            self._begin(key),
             max_age=STAY_S,
             path=self._prefix,
             httponly=True,
@@ -91,19 +106,21 @@ class Guard:
     def _sign_out(self, request: Request) -> Response:
         if request.method != "POST":
             return RedirectResponse(f"{self._prefix}/", 303)
+        self._visits.pop(request.cookies.get(COOKIE, ""), None)
         answer = RedirectResponse(f"{self._prefix}/", 303)
         answer.delete_cookie(COOKIE, path=self._prefix)
         return answer
 
+    def _begin(self, key: str) -> str:
+        now = time.monotonic()
+        self._visits = {ticket: one for ticket, one in self._visits.items() if one[0] > now}
+        ticket = secrets.token_urlsafe(32)
+        self._visits[ticket] = (now + STAY_S, key)
+        return ticket
+
     def _is_signed_in(self, ticket: str) -> bool:
-        until, _, _ = ticket.partition(".")
-        if not (until.isascii() and until.isdecimal() and int(until) > time.time()):
-            return False
-        sent = ticket.encode("utf-8", "replace")
-        matches = [
-            hmac.compare_digest(sent, _ticket(key, int(until)).encode()) for key in self._keys
-        ]
-        return any(matches)
+        until, key = self._visits.get(ticket, (0.0, ""))
+        return until > time.monotonic() and self._door.admits(key)
 
     def _page(self, wrong: str = "", *, status: int = 200) -> Response:
         said = f"<p class=wrong role=alert>{escape(wrong)}</p>" if wrong else ""
@@ -130,11 +147,6 @@ def from_another_site(connection: HTTPConnection) -> bool:
     if origin is None:
         return connection.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
     return urlsplit(origin).netloc != connection.headers.get("host", "")
-
-
-def _ticket(key: str, until_s: int) -> str:
-    signature = hmac.new(key.encode(), f"wayline studio {until_s}".encode(), hashlib.sha256)
-    return f"{until_s}.{signature.hexdigest()}"
 
 
 async def _key_of(request: Request) -> str:

@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wayline.studio.guard import Guard
+from wayline.studio.guard import Door, Guard
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
@@ -43,7 +43,7 @@ HEADERS = {
 }
 
 
-def mount(app: FastAPI, engine: Engine, *, keys: tuple[str, ...]) -> None:
+def mount(app: FastAPI, engine: Engine, door: Door) -> None:
     """Serve the studio at ``/studio`` of a server.
 
     Parameters
@@ -51,11 +51,11 @@ def mount(app: FastAPI, engine: Engine, *, keys: tuple[str, ...]) -> None:
     app : FastAPI
     engine : Engine
         What the pages ask; the caller keeps it.
-    keys : tuple of str
-        One of these is asked for at a sign-in page; without any the studio is as open as the server.
+    door : Door
+        The server's own rule: whether a key is asked for, and which is good enough for the sign-in page.
     """
     app.add_route(PREFIX, _to_the_front, include_in_schema=False)
-    app.mount(PREFIX, Studio(engine, Guard(keys, PREFIX)))
+    app.mount(PREFIX, Studio(engine, Guard(door, PREFIX)))
 
 
 async def _to_the_front(_request: Request) -> Response:

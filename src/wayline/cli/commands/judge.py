@@ -33,7 +33,7 @@ def judge(
     workspace: Workspace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the language model of [llm] how well journeys fit their people, one to five, and why."""
+    """Ask the language model of ``llm`` how well journeys fit their people, one to five, and why."""
     from wayline.cli.judging import people_to_judge
     from wayline.evaluation.agreement import agreement, pair_up, read_marks
     from wayline.evaluation.judge import judge as judged

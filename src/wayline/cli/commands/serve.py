@@ -32,7 +32,9 @@ def serve(
 
     engine = wayline.open(workspace)
     try:
-        check_binding(engine.config.server.host if host is None else host, engine.config.server)
+        settings = engine.config.server
+        address = settings.host if host is None else host
+        check_binding(address, settings, workspace_keys=engine.access.any_live())
         build_first(engine, as_json=as_json)
     except BaseException:
         engine.close()

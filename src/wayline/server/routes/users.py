@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from wayline.clock import to_ts_ms
 from wayline.errors import BadTimeError
 from wayline.schema import Feed, Interest, Journey
+from wayline.server.body import body_of
 from wayline.server.middleware import Id
 from wayline.server.openapi import (
     ActionsReply,
@@ -20,6 +21,7 @@ from wayline.server.openapi import (
     JourneyChange,
     JourneysReply,
     NotificationsReply,
+    object_body,
 )
 from wayline.server.replies import reply
 
@@ -82,10 +84,13 @@ def interests(request: Request, user_id: Id, at: At = None) -> Response:
     "/interests/{interest_id}",
     summary="Steer an interest",
     response_model=Interest,
-    openapi_extra={"requestBody": {"content": {"application/json": {"example": {"muted": True}}}}},
+    openapi_extra=object_body(InterestChange, {"muted": True}),
 )
 def change_interest(
-    request: Request, user_id: Id, interest_id: Id, change: InterestChange
+    request: Request,
+    user_id: Id,
+    interest_id: Id,
+    change: Annotated[InterestChange, body_of(InterestChange)],
 ) -> Response:
     """Rename, mute, boost or reset an interest; it holds from the next feed on.
 
@@ -111,10 +116,13 @@ def journeys(
     "/journeys/{journey_id}",
     summary="Steer a journey",
     response_model=Journey,
-    openapi_extra={"requestBody": {"content": {"application/json": {"example": {"muted": True}}}}},
+    openapi_extra=object_body(JourneyChange, {"muted": True}),
 )
 def change_journey(
-    request: Request, user_id: Id, journey_id: Id, change: JourneyChange
+    request: Request,
+    user_id: Id,
+    journey_id: Id,
+    change: Annotated[JourneyChange, body_of(JourneyChange)],
 ) -> Response:
     """Rename, mute, boost or reset a journey; it holds from the next answer on."""
     engine = request.app.state.engine

@@ -177,6 +177,20 @@ CREATE INDEX notifications_waiting ON notifications (next_ts_ms)
     WHERE status IN ('queued', 'sending');
 """
 
+VERSION_6 = """
+-- Who may call the server. See api_keys.py.
+CREATE TABLE api_keys (
+    number INTEGER PRIMARY KEY,
+    key_id TEXT NOT NULL UNIQUE,    -- public
+    name TEXT NOT NULL,
+    scope TEXT NOT NULL CHECK (scope IN ('read', 'write', 'admin')),
+    digest BLOB NOT NULL CHECK (length(digest) = 32),   -- SHA-256 of the key, which itself stands nowhere
+    created_ts_ms INTEGER NOT NULL,
+    last_used_ts_ms INTEGER,        -- to the hour
+    revoked_ts_ms INTEGER
+);
+"""
+
 
 def _run(connection: sqlite3.Connection, script: str) -> None:
     """Run statements one by one: ``executescript`` would commit the caller's transaction."""
@@ -215,6 +229,11 @@ def _find_words_and_notify(connection: sqlite3.Connection) -> None:
     _run(connection, VERSION_5)
 
 
+def _keep_api_keys(connection: sqlite3.Connection) -> None:
+    """Version 6: keys of the server are kept with the workspace, not in its settings alone."""
+    _run(connection, VERSION_6)
+
+
 def _item_keys_of(impressions: bytes) -> bytes:
     """Take the first four of each twelve bytes; what is damaged is for ``check`` to say."""
     whole = len(impressions) - len(impressions) % 12
@@ -227,6 +246,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _pack,
     _rank,
     _find_words_and_notify,
+    _keep_api_keys,
 )
 """``MIGRATIONS[v]`` takes a file of version ``v`` to ``v + 1``; runs inside the caller's
 transaction.

@@ -23,6 +23,7 @@ from wayline.schema import (
     NotificationFeedback,
 )
 from wayline.storage.sqlite import (
+    api_keys,
     append,
     care,
     dictionaries,
@@ -47,6 +48,7 @@ from wayline.storage.store import (
     Appended,
     RequestTrace,
     ScoredRequest,
+    StoredApiKey,
     StoredNotification,
 )
 
@@ -316,6 +318,28 @@ class SqliteStore:
     ) -> list[NotificationFeedback]:
         with self._connections.snapshot() as connection:
             return notifications.feedback(connection, until_ts_ms, self.path)
+
+    # -- who may call
+
+    def add_api_key(self, key: StoredApiKey) -> bool:
+        with self._connections.writing() as connection:
+            return api_keys.add(connection, key)
+
+    def api_keys(self) -> list[StoredApiKey]:
+        with self._connections.reading() as connection:
+            return api_keys.everyone(connection)
+
+    def revoke_api_key(self, key_id: str, ts_ms: int) -> bool:
+        with self._connections.writing() as connection:
+            return api_keys.revoke(connection, key_id, ts_ms)
+
+    def mark_api_key_used(self, key_id: str, ts_ms: int, *, unless_since_ts_ms: int) -> bool:
+        with self._connections.writing() as connection:
+            return api_keys.mark_used(connection, key_id, ts_ms, unless_since_ts_ms)
+
+    def api_keys_version(self) -> int:
+        with self._connections.reading() as connection:
+            return api_keys.version(connection)
 
     # -- care
 
