@@ -30,6 +30,7 @@ demo: $(STAMP)
 	$(BIN)/wayline demo
 
 test: $(STAMP)
+	$(BIN)/python scripts/install_browser.py
 	$(BIN)/python -m pytest
 
 check: $(STAMP)

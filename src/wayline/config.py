@@ -219,6 +219,13 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StudioConfig:
+    """The pages at ``/studio`` of the server."""
+
+    mode: str = "on"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings of a workspace, resolved."""
 
@@ -236,6 +243,7 @@ class Config:
     llm: LlmConfig = field(default_factory=LlmConfig)
     notifications: NotificationsConfig = field(default_factory=NotificationsConfig)
     server: ServerConfig = field(default_factory=ServerConfig)
+    studio: StudioConfig = field(default_factory=StudioConfig)
 
 
 CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
@@ -260,6 +268,7 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("feed", "repeat"): ("exclude", "allow"),
     ("llm", "json_mode"): ("json_schema", "json_object"),
     ("llm", "answer_tokens_key"): ("max_tokens", "max_completion_tokens"),
+    ("studio", "mode"): ("on", "off"),
     ("notifications", "channel"): ("file", "smtp", "webhook"),
     ("notifications", "smtp_security"): ("starttls", "tls", "none"),
 }

@@ -64,6 +64,7 @@ from wayline.schema import (
     ActionRecord,
     Feed,
     FeedItem,
+    FloatMatrix,
     Generation,
     Interest,
     IntVector,
@@ -83,6 +84,7 @@ from wayline.storage.disk import full_disk_said
 from wayline.storage.generations import Generations
 from wayline.storage.store import RequestTrace, open_store
 from wayline.storage.vector_index import NO_KEY
+from wayline.supposing import Supposed, suppose
 from wayline.workspace import SETTINGS, copying, create_workspace, refuse_taken
 
 At = int | float | str | datetime
@@ -90,6 +92,7 @@ OnChunk = Callable[[Receipt, ColumnMap], None]
 MAX_LIMIT = 500
 TOLD_OF = 4  # items of a journey's feed that a message chooses from, for each that it shows
 MAX_ACTIONS = 1_000_000
+TRIES = 20  # at finding somebody who was not forgotten
 
 
 def open(
@@ -418,17 +421,42 @@ class Engine:
         sequence = served.sequence(user_key, None)
         return sequence, max(moment, int(sequence.ts_ms[-1]) if len(sequence) else 0)
 
-    def interests(self, user_id: str, *, at: At | None = None) -> list[Interest]:
-        """What a person is interested in, the most important first; empty for somebody unknown."""
+    def _serve_to(
+        self, user_key: int, at: At | None, supposing: Supposed | None
+    ) -> ServedGeneration:
+        """What serves, or what would had the person also done something."""
         served = self._serve()
+        if not supposing:
+            return served
+        if at is not None:
+            raise InputError(
+                "Got both at and supposing, expected one: what is supposed is done now."
+            )
+        return suppose(
+            served, self.store, self.config, self._histories, self._controls, user_key, supposing, self.now()
+        )  # fmt: skip
+
+    def interests(
+        self, user_id: str, *, at: At | None = None, supposing: Supposed | None = None
+    ) -> list[Interest]:
+        """What a person is interested in, the most important first; empty for somebody unknown.
+
+        ``supposing`` is what they are taken to have done as well: see ``feed``.
+        """
         user_key = self._user_key(user_id) or 0
+        served = self._serve_to(user_key, at, supposing)
         sequence, moment = self._sequence(served, user_key, at)
         profile = served.profile(user_key, user_id, sequence, moment)
         trying = served.try_interests(user_key, profile, moment, past=at is not None)
         return interest_records(profile, trying, self.store.item_ids)
 
     def journeys(
-        self, user_id: str, *, at: At | None = None, limit: int | None = None
+        self,
+        user_id: str,
+        *,
+        at: At | None = None,
+        limit: int | None = None,
+        supposing: Supposed | None = None,
     ) -> list[Journey]:
         """What journeys a person is on, the best first; empty for somebody unknown, or of whom too little is known.
 
@@ -438,10 +466,12 @@ class Engine:
             As of then: no later action is seen.
         limit : int, optional
             At most so many; ``journeys.limit`` if not given.
+        supposing : sequence of mapping, optional
+            What they are taken to have done as well: see ``feed``.
         """
         most = _limit(self.config.journeys.limit if limit is None else limit, MAX_LIMIT)
-        served = self._serve()
         user_key = self._user_key(user_id) or 0
+        served = self._serve_to(user_key, at, supposing)
         sequence, moment = self._sequence(served, user_key, at)
         found = served.find_journeys(user_key, user_id, sequence, moment)
         return journey_records(found, served, self.store, most)
@@ -630,6 +660,7 @@ class Engine:
         surface: str | None = None,
         cursor: str | None = None,
         journey: str | None = None,
+        supposing: Supposed | None = None,
     ) -> Feed:
         """What a person's home feed should show next. Somebody unknown gets what is wanted now and what is new.
 
@@ -645,16 +676,27 @@ class Engine:
             Of the page before: the next page shows none of its items again, and is about the same ``at``.
         journey : str, optional
             The feed of this journey of theirs alone; it ends where the journey does.
+        supposing : sequence of mapping, optional
+            A look, of which nothing is kept or counted: what the feed would be had they just done this as well (rows
+            of ``item_id`` and ``action``, controls too). Empty: what it would be now.
 
         Raises
         ------
         NotFoundError
-            If the person is on no such journey.
+            If the person is on no such journey, or an item of ``supposing`` is unknown.
+        InputError
+            If ``supposing`` is not that, or comes with ``at`` or a cursor.
         """
+        if supposing is not None and (at is not None or cursor is not None):
+            raise InputError(
+                "Got supposing with at or a cursor, expected it alone: what is supposed is done now."
+            )
         feed, trace = self._answer(
-            user_id, limit=limit, at=at, surface=surface, cursor=cursor, journey=journey
-        )
-        self.traces.add(trace)
+            user_id, limit=limit, at=at, surface=surface, cursor=cursor, journey=journey,
+            supposing=supposing,
+        )  # fmt: skip
+        if supposing is None:
+            self.traces.add(trace)
         return feed
 
     def _answer(
@@ -666,13 +708,14 @@ class Engine:
         surface: str | None = None,
         cursor: str | None = None,
         journey: str | None = None,
+        supposing: Supposed | None = None,
     ) -> tuple[Feed, RequestTrace]:
         began = time.perf_counter()
         size = _limit(self.config.feed.limit if limit is None else limit, MAX_LIMIT)
         chain, at = read_cursor(cursor) if cursor is not None else ("", at)
         at = None if at is None else to_ts_ms(at)
-        served = self._serve()
         user_key = self._user_key(user_id) or 0
+        served = self._serve_to(user_key, at, supposing)
         sequence, moment = self._sequence(served, user_key, at)
         query, profile, trying = make_query(
             served,
@@ -706,7 +749,8 @@ class Engine:
         traced = request_trace(
             feed, query, candidates, trace, surface, chain, profile, trying, seen=at is None
         )
-        self._count_feed(candidates, trace, (time.perf_counter() - began) * 1e3)
+        if supposing is None:
+            self._count_feed(candidates, trace, (time.perf_counter() - began) * 1e3)
         return feed, traced
 
     def _names(self, item_idx: list[int]) -> dict[int, str]:
@@ -798,6 +842,36 @@ class Engine:
             SimilarItem(r.item_id, round(s, 4), r.title)
             for r, (_, s) in zip(records, pairs, strict=True)
         ]
+
+    def item_vectors(self, item_ids: Sequence[str]) -> FloatMatrix:
+        """The vectors of some items in the generation in use, shape [N, D]; zeros for one that has none."""
+        served = self._serve()
+        keys = self.store.item_keys(list(item_ids))
+        known = np.flatnonzero((keys > 0) & (keys <= len(served.usable)))
+        known = known[served.usable[keys[known] - 1]]
+        out = np.zeros((len(keys), served.vectors.shape[1]), np.float32)
+        out[known] = served.vectors[keys[known] - 1]
+        return out
+
+    def item_titles(self, item_ids: Sequence[str]) -> dict[str, str]:
+        """What people call some items: their titles, else their ids."""
+        keys = self.store.item_keys(list(item_ids))
+        known = np.flatnonzero(keys > 0)
+        records = self.store.item_records(keys[known])
+        titles = {record.item_id: record.title for record in records}
+        return {item_id: titles.get(item_id) or item_id for item_id in item_ids}
+
+    def anybody(self, seed: int | None = None) -> str | None:
+        """Somebody of whom the log knows, drawn by chance; None where there is nobody."""
+        rng = np.random.default_rng(seed)
+        last = self.store.count_users()
+        for _ in range(TRIES):  # keys of people who were forgotten name nobody
+            if not last:
+                break
+            (user_id,) = self.store.user_ids(rng.integers(1, last + 1, 1))
+            if user_id:
+                return user_id
+        return None
 
     def _user_key(self, user_id: str) -> int | None:
         return self.store.user_key(_id("user_id", user_id))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from wayline.feed.home import fill_pipeline, home_pipeline, journey_pipeline
 from wayline.feed.query import JourneyView
 from wayline.feed.scorers.learned import LearnedOrder
 from wayline.interests.control_log import ControlLog
-from wayline.interests.controls import JOURNEY, Standing, settle
+from wayline.interests.controls import JOURNEY, Control, Standing, settle
 from wayline.interests.interests import InterestSet
 from wayline.interests.live import LiveInterests
 from wayline.interests.online import fade
@@ -47,6 +48,7 @@ from wayline.rewards.trying import Trying, try_interests
 from wayline.schema import CONTROL_PREFIXES, BoolVector, FloatVector, IntVector
 from wayline.sequences.cache import Histories
 from wayline.sequences.history import UserSequence, Worths, user_sequence
+from wayline.sequences.person import ActionVectors
 from wayline.storage.generations import Generations
 from wayline.storage.store import Store
 from wayline.storage.usearch_index import UsearchIndex
@@ -64,6 +66,18 @@ class Profile:
     labels: list[str]
     standing: Standing
     ts_ms: int
+
+
+class ReadsHistories(Protocol):
+    """Where a view finds a person's actions: see ``Histories``."""
+
+    def get(self, user_key: int, until_ts_ms: int | None = None) -> ActionVectors: ...
+
+
+class ReadsControls(Protocol):
+    """Where a view finds a person's controls: see ``ControlLog``."""
+
+    def of(self, user_key: int, at_ts_ms: int, subject: str = ...) -> list[Control]: ...
 
 
 class _Calls:
@@ -109,6 +123,9 @@ class ServedGeneration:
         self._lock = threading.Lock()
         self._profiles: OrderedDict[tuple[int, int, int, int], Profile] = OrderedDict()
         self._controls, self._histories = controls, histories
+        # What a person's log is read through: the same two, except in a view (``laid_over``).
+        self._said: ReadsControls = controls
+        self._done: ReadsHistories = histories
         folder = self.path
         # A plain array over the mapped pages: numpy pays for its memmap class at every index.
         self.vectors = np.asarray(np.load(folder / "vectors.npy", mmap_mode="r"))
@@ -204,6 +221,19 @@ class ServedGeneration:
         self.related, self.teller = found.related, found.teller
         return LiveJourneys(task, found.table, found.until_ts_ms)
 
+    def laid_over(self, done: ReadsHistories, said: ReadsControls, worths: Worths) -> Self:
+        """Give a view that reads people's logs through these, with caches of its own: neither sees the other's.
+
+        It shares the generation's files and everybody's counts, and is for one answer: it does not follow the log.
+        """
+        _ = self._labeller  # read from disk once, not by every view
+        view = copy.copy(self)
+        view._done, view._said, view.worths = done, said, worths
+        view._lock, view._profiles = threading.Lock(), OrderedDict()
+        view._live = self._live.without_memory()
+        view.journeys = None if self.journeys is None else self.journeys.without_memory()
+        return view
+
     def signal_names(self) -> tuple[str, ...]:
         """The signals a request reads: the recipe's, or all that a ranker knows."""
         return self.recipe.names() if self.learned is None else SIGNALS
@@ -216,7 +246,7 @@ class ServedGeneration:
         """Keep of a person's actions what the ranker reads; None without a ranker."""
         if self.learned is None:
             return None
-        actions = self._histories.get(user_key, at_ts_ms)
+        actions = self._done.get(user_key, at_ts_ms)
         limit = self._config.sequences.impressions
         return self.learned.ranker.reading.history(
             actions,
@@ -304,7 +334,7 @@ class ServedGeneration:
 
     def sequence(self, user_key: int, at_ts_ms: int | None) -> UserSequence:
         """Give what a person did up to a moment, everything for None."""
-        actions = self._histories.get(user_key, at_ts_ms)
+        actions = self._done.get(user_key, at_ts_ms)
         if len(actions) and len(self.worths) < int(actions.action_key.max()):
             self.worths = Worths(self._config.actions, self._store.action_names())
         return user_sequence(actions, self.worths)
@@ -345,7 +375,7 @@ class ServedGeneration:
         rows = self._store.action_words(sequence.position) if len(sequence) else None
         if rows is None or not rows.height:
             return Words()
-        actions = self._histories.get(user_key, at_ts_ms)
+        actions = self._done.get(user_key, at_ts_ms)
         names = self._store.action_names()
         steering = [key for key, name in enumerate(names, 1) if name.startswith(CONTROL_PREFIXES)]
         theirs = actions.position[np.isin(actions.action_key, steering)]
@@ -367,7 +397,7 @@ class ServedGeneration:
         if self.journeys is None or not len(sequence):
             return []
         person = self.person_log(user_key, user_id, sequence, at_ts_ms)
-        return self.journeys.of(person, self._controls.of(user_key, at_ts_ms, JOURNEY), at_ts_ms)
+        return self.journeys.of(person, self._said.of(user_key, at_ts_ms, JOURNEY), at_ts_ms)
 
     def journey_view(
         self, user_key: int, user_id: str, sequence: UserSequence, at_ts_ms: int, only: str | None
@@ -480,7 +510,7 @@ class ServedGeneration:
             [interests.weights(q) for q in every],
             interests.medoid_item_idx.tolist(),
         )
-        controls = self._controls.of(user_key, at_ts_ms)
+        controls = self._said.of(user_key, at_ts_ms)
         standing = settle(found.ids, [interests.members(q) for q in every], controls)
         named = [own or label for own, label in zip(standing.name, labels, strict=True)]
         return Profile(interests, found.ids, named, standing, found.ts_ms)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HEAVY = {"torch", "sentence_transformers", "transformers", "sklearn", "pandas"}
+HEAVY = {"torch", "sentence_transformers", "transformers", "sklearn", "pandas", "nicegui"}
 
 
 def loaded_by(script: str, cwd: Path) -> set[str]:
@@ -50,3 +50,13 @@ def test_a_feed_loads_neither_torch_nor_scikit_learn(tmp_path: Path) -> None:
     )
     loaded_by(write, tmp_path)
     assert not loaded_by(read, tmp_path) & HEAVY
+
+
+def test_a_server_that_nobody_looks_into_does_not_load_the_studio(tmp_path: Path) -> None:
+    serve = (
+        "import wayline\n"
+        "from wayline.server import create_app\n"
+        "with wayline.open('shop', create=True) as engine:\n"
+        "    create_app(engine)\n"
+    )
+    assert not loaded_by(serve, tmp_path) & HEAVY

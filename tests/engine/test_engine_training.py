@@ -57,6 +57,24 @@ def test_a_trained_generation_answers_with_probabilities_and_passes_the_doctor(
     assert shop.doctor(leaks=True) == []
 
 
+def test_the_ranker_reads_what_is_supposed_as_it_reads_what_was_done(shop: Engine) -> None:
+    again = {"item_id": "i40", "action": "buy"}
+    before = shop.feed("u1", limit=10, supposing=[])
+    looked = shop.feed("u1", limit=10, supposing=[again])
+    odd = shop.feed("u1", limit=10, supposing=[{**again, "action": "never heard of"}])
+    for feed in (before, looked, odd):
+        assert feed.degraded == []
+        assert all(set(item.probabilities) == {"buy", "return"} for item in feed.items)
+    assert shop.feed("u1", limit=10, supposing=[]).items == before.items
+    assert shop.counters["ranked_feeds"] == 0
+    shop.add_actions([{**again, "user_id": "u1", "ts": shop.now()}])
+    really = shop.feed("u1", limit=10)
+    assert [item.item_id for item in really.items] == [item.item_id for item in looked.items]
+    for one, other in zip(really.items, looked.items, strict=True):
+        assert one.probabilities["buy"] == pytest.approx(other.probabilities["buy"], rel=0.02)
+    assert looked.items[0].probabilities != before.items[0].probabilities
+
+
 def test_somebody_with_hardly_a_history_keeps_the_recipe(shop: Engine) -> None:
     feed = shop.feed("nobody", limit=5)
     assert [item.probabilities for item in feed.items] == [{}] * 5

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -85,6 +87,12 @@ class LiveInterests:
         self._config, self._item_ids = config, item_ids
         self._lock = threading.Lock()
         self._bases: OrderedDict[int, tuple[tuple[int, ...], Found]] = OrderedDict()
+
+    def without_memory(self) -> Self:
+        """Give the same interests with caches of their own, for questions that must leave nothing behind."""
+        other = copy.copy(self)
+        other._lock, other._bases = threading.Lock(), OrderedDict()
+        return other
 
     def of(self, user_key: int, user_id: str, sequence: UserSequence, at_ts_ms: int) -> Found:
         """Find a person's interests as of the newest action of their sequence.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -52,6 +54,12 @@ class LiveJourneys:
     def task(self) -> Task:
         """What journeys are made with."""
         return self._task
+
+    def without_memory(self) -> Self:
+        """Give the same journeys with caches of their own, for questions that must leave nothing behind."""
+        other = copy.copy(self)
+        other._lock, other._kept = threading.Lock(), OrderedDict()
+        return other
 
     def before(self, user_key: int) -> list[Before]:
         """Give what the build found of a person."""

@@ -13,6 +13,7 @@ from wayline.server.guard import Door, check_request
 from wayline.server.metrics import Metrics
 from wayline.server.middleware import EdgeMiddleware
 from wayline.server.routes import actions, health, items, keys, metrics, requests, users
+from wayline.studio import mount
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
@@ -59,5 +60,7 @@ def create_app(engine: Engine, config: Config | None = None, *, keyless: bool = 
     app.include_router(health.router)
     app.include_router(docs.router)
     scopes.say_in_openapi(app)
+    if (config or engine.config).studio.mode == "on":
+        mount(app, engine, app.state.door)
     app.add_middleware(EdgeMiddleware, metrics=app.state.metrics)
     return app

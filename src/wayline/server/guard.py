@@ -99,6 +99,14 @@ class Door:
             )
         return grant
 
+    def admits(self, key: str) -> bool:
+        """Whether the bearer of a key may look into the studio, and steer: what needs the scope ``write`` over REST."""
+        try:
+            # As a header would have brought it.
+            return self.grant(key.encode().decode("latin-1")).scope >= Scope.WRITE
+        except BadKeyError:
+            return False
+
 
 async def check_request(request: Request, key: Annotated[str | None, Security(KEY_HEADER)]) -> None:
     """Let a request through: its key is right and may do this, and every query parameter means something.

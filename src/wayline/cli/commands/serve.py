@@ -44,7 +44,8 @@ def serve(
         if as_json:
             print(json.dumps({"url": url}), flush=True)  # one line: a program waits for it
             return
-        say(f"Serving {engine.path} at {url} (what there is: {url}/docs). Stop with Ctrl-C.")
+        look = f"; to look in: {url}/studio" if engine.config.studio.mode == "on" else ""
+        say(f"Serving {engine.path} at {url} (what there is: {url}/docs{look}). Stop with Ctrl-C.")
 
     serve_engine(engine, host, port, on_ready=on_ready)
 

@@ -1,0 +1,77 @@
+"""What every page has around it: the navigation, light and dark, and a place for its content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
+
+from fastapi import Request
+from nicegui import ui
+
+from wayline.studio.mounting import ENGINE, GUARD, PREFIX
+from wayline.studio.pieces import button, says, tag
+
+if TYPE_CHECKING:
+    from wayline.engine import Engine
+
+THEME = "wayline_theme"
+THEMES: dict[str, bool | None] = {"auto": None, "light": False, "dark": True}
+ICONS = {"auto": "brightness_auto", "light": "light_mode", "dark": "dark_mode"}
+PAGES = (("Overview", "/"), ("People", "/person"))
+STYLE = files("wayline.studio").joinpath("studio.css").read_text("utf-8")
+
+
+def engine_of(request: Request) -> Engine:
+    """The engine of the server that this request came to."""
+    return cast("Engine", request.scope[ENGINE])
+
+
+def person_path(user_id: str) -> str:
+    """The path of a person's page, inside the studio."""
+    return "/person/" + quote(user_id, safe="")
+
+
+@contextmanager
+def frame(request: Request, title: str) -> Iterator[None]:
+    """Put a page's content into the frame."""
+    ui.page_title(f"{title} · wayline studio")
+    ui.add_css(STYLE)
+    with tag("header", "bar"):
+        ui.link("wayline", "/").classes("brand")
+        with tag("nav", aria_label="Studio"):
+            here = request.scope["path"].removeprefix(PREFIX)
+            for name, path in PAGES:
+                link = ui.link(name, path)
+                if here.rstrip("/") == path.rstrip("/") or (path != "/" and here.startswith(path)):
+                    link.props["aria-current"] = "page"
+            says("a", "API").props["href"] = "/docs"
+        tag("div", "space")
+        _theme(request.cookies.get(THEME, "auto"))
+        if request.scope[GUARD].asks_for_key:
+            with tag("form", method="post", action=f"{PREFIX}/sign-out"):
+                button("Sign out", lambda: None, "quiet").props("type=submit")
+    with tag("div", "content") as content:  # inside the one <main> that NiceGUI makes
+        ui.skip_link(target=content)
+        yield
+
+
+def _theme(chosen: str) -> None:
+    """The switch between the system's, light and dark; remembered by the browser."""
+    names = list(THEMES)
+    now = chosen if chosen in THEMES else "auto"
+    dark = ui.dark_mode(THEMES[now])
+
+    def turn() -> None:
+        nonlocal now
+        now = names[(names.index(now) + 1) % len(names)]
+        dark.value = THEMES[now]
+        switch.props(f"icon={ICONS[now]}")
+        switch.props["aria-label"] = f"Colours: {now}"
+        ui.run_javascript(
+            f"document.cookie = '{THEME}={now}; path={PREFIX}; max-age=31536000; samesite=lax'"
+        )
+
+    switch = button("", turn, "theme", label=f"Colours: {now}", icon=ICONS[now])

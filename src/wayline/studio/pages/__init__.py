@@ -1,0 +1,1 @@
+"""The pages, one module each; they hold no rule, only where things stand."""

@@ -1,0 +1,68 @@
+"""The few building blocks that pages are made of; every text goes in as text, never as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from nicegui import ui
+from nicegui.element import Element
+from nicegui.elements.mixins.text_element import TextElement
+
+
+def tag(name: str, classes: str = "", **attributes: str) -> Element:
+    """An element that holds others."""
+    element = ui.element(name)
+    if classes:
+        element.classes(classes)
+    for key, value in attributes.items():
+        element.props[key.replace("_", "-")] = value
+    return element
+
+
+def says(name: str, text: str, classes: str = "") -> TextElement:
+    """An element that says a text."""
+    element = TextElement(tag=name, text=text)
+    if classes:
+        element.classes(classes)
+    return element
+
+
+@contextmanager
+def section(title: str, note: str = "", classes: str = "") -> Iterator[Element]:
+    """A part of a page with a heading."""
+    with tag(
+        "section", f"part {classes}", aria_label=title, id=title.partition(" ")[0].lower()
+    ) as element:
+        with tag("div", "part-head"):
+            says("h2", title)
+            if note:
+                says("p", note, "note")
+        yield element
+
+
+def empty(text: str, command: str = "") -> None:
+    """What stands where there is nothing yet, and what to do about it."""
+    with tag("div", "empty"):
+        says("p", text)
+        if command:
+            says("code", command)
+
+
+def fact(name: str, value: str) -> None:
+    """A name and what it is."""
+    with tag("div", "fact"):
+        says("dt", name)
+        says("dd", value)
+
+
+def button(
+    text: str, on_click: Callable[..., Any], classes: str = "", *, label: str = "", icon: str = ""
+) -> ui.button:
+    """A small flat button; ``label`` is what a screen reader says."""
+    made = ui.button(text, on_click=on_click, color=None, icon=icon or None)
+    made.props("flat dense no-caps").classes(f"act {classes}")
+    if label:
+        made.props["aria-label"] = label
+    return made

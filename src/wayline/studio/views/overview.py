@@ -1,0 +1,166 @@
+"""The workspace at a glance, and how it moves."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wayline.schema import Generation
+from wayline.studio.views.words import ago, count
+
+WINDOW_S = 60.0
+KEPT = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One number: what it is, what it says, and a line below."""
+
+    name: str
+    value: str
+    note: str = ""
+    warn: bool = False
+
+
+class Pulse:
+    """What moved while a page is open: counts of the last minute, from samples of the engine's own."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=KEPT)
+
+    def take(self, at_s: float, stats: Mapping[str, Any]) -> None:
+        """Take a sample at a moment of a steady clock."""
+        counters = stats["counters"]
+        fallbacks = sum(n for name, n in counters.items() if name.startswith("degraded:"))
+        self._samples.append(
+            (
+                at_s,
+                {
+                    "actions": stats["position"],
+                    "feeds": counters.get("feeds", 0),
+                    "feed_ms": counters.get("feed_ms", 0),
+                    "fallbacks": fallbacks,
+                },
+            )
+        )
+
+    def moved(self, name: str) -> float:
+        """By how much a count grew in the last minute, or since the page was opened."""
+        if not self._samples:
+            return 0
+        now_s, last = self._samples[-1]
+        first = next(s for at_s, s in self._samples if now_s - at_s <= WINDOW_S)
+        return last[name] - first[name]
+
+    def line(self, name: str) -> list[tuple[float, float]]:
+        """The growth between samples, by a minute: seconds before now, and the rate."""
+        now_s = self._samples[-1][0] if self._samples else 0.0
+        pairs = zip(list(self._samples)[:-1], list(self._samples)[1:], strict=True)
+        return [
+            (round(b[0] - now_s, 1), round(60 * (b[1][name] - a[1][name]) / (b[0] - a[0]), 2))
+            for a, b in pairs
+            if b[0] > a[0]
+        ]
+
+
+def tiles(stats: Mapping[str, Any], pulse: Pulse) -> list[Tile]:
+    """Give the numbers of the moment."""
+    feeds, spent = pulse.moved("feeds"), pulse.moved("feed_ms")
+    counters = stats["counters"]
+    ever = counters.get("feeds", 0)
+    mean = (
+        f"{spent / feeds:.0f} ms"
+        if feeds
+        else f"{counters.get('feed_ms', 0) / ever:.0f} ms"
+        if ever
+        else "–"
+    )
+    fallbacks = sum(n for name, n in counters.items() if name.startswith("degraded:"))
+    lag = stats.get("lag", 0)
+    return [
+        Tile("actions a minute", f"{pulse.moved('actions'):,.0f}", f"{stats['actions']:,} in the log"),
+        Tile("people", f"{stats['users']:,}"),
+        Tile("items", f"{stats['items']:,}"),
+        Tile(
+            "feed latency", mean,
+            f"mean of {count(int(feeds), 'feed')} in a minute" if feeds
+            else f"mean of {count(ever, 'feed')}" if ever else "this server answered no feed yet",
+        ),
+        Tile("fallbacks", f"{fallbacks:,}", "stages that failed or were too slow", warn=fallbacks > 0),
+        Tile("lag", f"{lag:,}", "actions since the build; feeds see them all the same"),
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationCard:
+    """The generation in use, as it says of itself."""
+
+    id: str
+    built: str
+    facts: list[tuple[str, str]]
+    metrics: list[tuple[str, str]]
+    recipe: list[tuple[str, str]]
+    seconds: list[tuple[str, str]]
+
+
+def generation_card(generation: Generation, now_ms: int) -> GenerationCard:
+    """Say what is in use and how good its build found it."""
+    return GenerationCard(
+        generation.id,
+        ago(generation.created_at, now_ms),
+        [
+            ("people", f"{generation.users:,}"),
+            ("items", f"{generation.items:,}"),
+            ("actions", f"{generation.actions:,}"),
+        ],
+        flat(generation.metrics),
+        flat(generation.recipe.get("weights", {})),
+        [(name, f"{s:.1f} s") for name, s in generation.seconds.items()],
+    )
+
+
+def flat(metrics: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
+    """Write nested figures as lines.
+
+    >>> flat({"recipe": {"ndcg_at_10": 0.25, "mode": "fit"}})
+    [('recipe ndcg at 10', '0.25'), ('recipe mode', 'fit')]
+    """
+    out: list[tuple[str, str]] = []
+    for name, value in metrics.items():
+        called = f"{before} {name.replace('_', ' ')}".strip()
+        if isinstance(value, Mapping):
+            out += flat(value, called)
+        elif isinstance(value, (bool, str)):
+            out.append((called, str(value)))
+        elif isinstance(value, int):
+            out.append((called, f"{value:,}"))
+        elif isinstance(value, float):
+            out.append((called, f"{value:.4g}"))
+    return out
+
+
+def pulse_options(points: list[tuple[float, float]]) -> dict[str, Any]:
+    """The actions a minute as a line for ECharts."""
+    ink = "#8a94a0"
+    return {
+        "animation": False,
+        "grid": {"left": 44, "right": 12, "top": 12, "bottom": 28},
+        "xAxis": {
+            "type": "value", "max": 0, "min": -WINDOW_S * 5, "axisLabel": {"color": ink, "formatter": "{value} s"},
+            "axisLine": {"onZero": False, "lineStyle": {"color": ink}},
+            "splitLine": {"show": False},
+        },
+        "yAxis": {
+            "type": "value", "min": 0, "minInterval": 1, "axisLabel": {"color": ink},
+            "axisLine": {"onZero": False, "show": False},
+            "splitLine": {"lineStyle": {"color": ink, "opacity": 0.15}},
+        },
+        "series": [
+            {
+                "type": "line", "data": [list(p) for p in points], "showSymbol": False,
+                "lineStyle": {"color": "#0d9488", "width": 2}, "areaStyle": {"color": "#0d9488", "opacity": 0.12},
+            }
+        ],
+    }  # fmt: skip

@@ -1,0 +1,128 @@
+"""A real browser, on a real server process, over a small built workspace."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.studio_shop import environment, make
+
+SHOTS = Path(__file__).resolve().parents[2] / "build" / "studio-screenshots"
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built workspace; copy it to write to it."""
+    return make(tmp_path_factory.mktemp("studio") / "shop")
+
+
+StartServer = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """Serve workspaces from processes of their own; gives the URL."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(workspace: Path, **more: str) -> str:
+        told = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
+        log = tmp_path_factory.mktemp("log") / "stderr"
+        with log.open("w") as errors:
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "wayline",
+                    "serve",
+                    "-w",
+                    workspace,
+                    "--port",
+                    "0",
+                    "--json",
+                ],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=told | environment() | more,
+            )
+        running.append(process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, log.read_text()
+        return str(json.loads(line)["url"])
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(30)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Debian's chromium."""
+    if CHROMIUM is None:
+        pytest.skip("browser: no chromium here; scripts/install_browser.py installs it as root")
+    playwright = pytest.importorskip("playwright.sync_api", reason="browser: no playwright here")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Open pages in contexts of their own; at the end none may have complained, or asked another host."""
+    complaints: list[str] = []
+    contexts = []
+
+    def opened(url: str, width: int = 1400, scheme: str = "light") -> Any:
+        context = chromium.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on(
+            "console",
+            lambda said: (
+                complaints.append(said.text) if said.type in ("error", "warning") else None
+            ),
+        )
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda asked: (
+                None
+                if asked.url.startswith(
+                    (url.partition("/studio")[0], "data:", "ws://127.0.0.1", "blob:")
+                )
+                else complaints.append(f"asked {asked.url}")
+            ),
+        )
+        page.goto(url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def shots() -> Path:
+    """Where pictures of pages go: no part of the sources."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    return SHOTS
