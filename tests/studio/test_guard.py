@@ -11,13 +11,17 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
+from starlette.types import Scope as Asked
 from starlette.websockets import WebSocketDisconnect
 
 import wayline
+from wayline.access import Scope
 from wayline.config import Config, ServerConfig, StudioConfig
+from wayline.errors import NotAllowedError
 from wayline.server import create_app
 from wayline.studio.guard import COOKIE, STAY_S, Guard
+from wayline.studio.visit import Visit
 
 HOME = {"origin": "http://testserver"}
 
@@ -72,8 +76,8 @@ class OneKey:
     def asks(self) -> bool:
         return True
 
-    def admits(self, key: str) -> bool:
-        return key == self.key
+    def scope_of(self, key: str) -> Scope | None:
+        return Scope.READ if key == self.key else None
 
 
 def signed_in(door: OneKey) -> tuple[Guard, str]:
@@ -81,7 +85,7 @@ def signed_in(door: OneKey) -> tuple[Guard, str]:
     guard = Guard(door, "/studio")
     application = FastAPI()
 
-    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+    async def guarded(scope: Asked, receive: Receive, send: Send) -> None:
         answer = await guard.answer(HTTPConnection(scope), receive)
         await (answer or PlainTextResponse("in"))(scope, receive, send)
 
@@ -100,24 +104,31 @@ def test_a_cookie_holds_for_its_time_and_its_key_alone(monkeypatch: pytest.Monke
     door = OneKey()
     guard, ticket = signed_in(door)
     assert admitted(guard, ticket)
+    guard.check(ticket, Scope.READ)
+    with pytest.raises(NotAllowedError, match="may read, this needs write"):
+        guard.check(ticket, Scope.WRITE)
     assert not any(admitted(guard, one) for one in ("", "x", ticket[:-1], ticket + "x", "good"))
     assert not admitted(Guard(door, "/studio"), ticket), "another server"
     door.key = "another"
     assert not admitted(guard, ticket), "the key was taken away"
+    with pytest.raises(NotAllowedError, match="signed out"):
+        guard.check(ticket, Scope.READ)
     door.key = "good"
     later = time.monotonic() + STAY_S + 1
     monkeypatch.setattr("wayline.studio.guard.time.monotonic", lambda: later)
     assert not admitted(guard, ticket)
 
 
-def test_a_workspaces_own_key_opens_the_studio_if_it_may_write(engine: wayline.Engine) -> None:
+def test_a_workspaces_own_keys_open_the_studio_until_they_are_revoked(
+    engine: wayline.Engine,
+) -> None:
     reader = engine.access.create_key("dashboards", "read").secret
     writer = engine.access.create_key("product", "write")
     http = client(engine)
     assert http.get("/studio/").headers["location"] == "/studio/sign-in", (
         "keys in the store close it too"
     )
-    assert http.post("/studio/sign-in", data={"key": reader}, headers=HOME).status_code == 401
+    assert sign_in(client(engine), reader)
     ticket = sign_in(http, writer.secret)
     assert writer.secret not in ticket
     http.cookies.set(COOKIE, ticket)
@@ -175,3 +186,32 @@ def test_the_studio_can_be_left_out(engine: wayline.Engine) -> None:
 
 def test_the_bare_path_leads_to_the_front(engine: wayline.Engine) -> None:
     assert client(engine).get("/studio").headers["location"] == "/studio/"
+
+
+def test_who_may_only_read_may_try_and_not_act(engine: wayline.Engine) -> None:
+    rows = [
+        {"user_id": f"u{n}", "item_id": f"i{n % 5}", "ts": 1_700_000_000 + n} for n in range(20)
+    ]
+    engine.add_actions(rows)
+    engine.build()
+    allowed = Scope.READ
+
+    def check(needed: Scope) -> None:
+        if allowed < needed:
+            raise NotAllowedError("no")
+
+    visit = Visit(engine, "u1", check)
+    before = engine.stats()["actions"]
+    visit.act("i2", "view", None)
+    assert visit.look().supposed
+    with pytest.raises(NotAllowedError):
+        visit.leave_sandbox()
+    assert visit.sandbox
+    visit.sandbox = False  # as a page that was opened with another key would have it
+    for doing in (visit.look, lambda: visit.act("i2", "view", None)):
+        with pytest.raises(NotAllowedError):
+            doing()
+    assert engine.stats()["actions"] == before
+    allowed = Scope.WRITE
+    visit.act("i2", "view", None)
+    assert engine.stats()["actions"] == before + 1

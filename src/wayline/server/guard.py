@@ -99,13 +99,14 @@ class Door:
             )
         return grant
 
-    def admits(self, key: str) -> bool:
-        """Whether the bearer of a key may look into the studio, and steer: what needs the scope ``write`` over REST."""
+    def scope_of(self, key: str) -> Scope | None:
+        """What the bearer of a key may do in the studio: what it may over REST; None for one that does not count."""
         try:
-            # As a header would have brought it.
-            return self.grant(key.encode().decode("latin-1")).scope >= Scope.WRITE
+            return self.grant(
+                key.encode().decode("latin-1")
+            ).scope  # as a header would have brought it
         except BadKeyError:
-            return False
+            return None
 
 
 async def check_request(request: Request, key: Annotated[str | None, Security(KEY_HEADER)]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
@@ -11,6 +12,8 @@ from urllib.parse import quote
 from fastapi import Request
 from nicegui import ui
 
+from wayline.access import Scope
+from wayline.studio.guard import COOKIE
 from wayline.studio.mounting import ENGINE, GUARD, PREFIX
 from wayline.studio.pieces import button, says, tag
 
@@ -27,6 +30,11 @@ STYLE = files("wayline.studio").joinpath("studio.css").read_text("utf-8")
 def engine_of(request: Request) -> Engine:
     """The engine of the server that this request came to."""
     return cast("Engine", request.scope[ENGINE])
+
+
+def check_of(request: Request) -> Callable[[Scope], None]:
+    """Give what lets clicks of this page's visitor through, or raises; it asks anew each time."""
+    return partial(request.scope[GUARD].check, request.cookies.get(COOKIE, ""))
 
 
 def person_path(user_id: str) -> str:

@@ -13,6 +13,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Receive
 from starlette.websockets import WebSocketClose
 
+from wayline.access import Scope
+from wayline.errors import NotAllowedError
+
 COOKIE = "wayline_studio"
 STAY_S = 12 * 3600
 MOST_BYTES = 10_000
@@ -33,8 +36,8 @@ class Door(Protocol):
         """Whether a key is asked for."""
         ...
 
-    def admits(self, key: str) -> bool:
-        """Whether this one is good enough, now."""
+    def scope_of(self, key: str) -> Scope | None:
+        """What the bearer of this one may do, now; None for one that does not count."""
         ...
 
 
@@ -63,8 +66,31 @@ class Guard:
         return self._door.asks()
 
     def admits(self, connection: HTTPConnection) -> bool:
-        """Tell whether who asks may look, and steer: the one place that decides it."""
-        return not self._door.asks() or self._is_signed_in(connection.cookies.get(COOKIE, ""))
+        """Tell whether who asks may look."""
+        return self.scope_of(connection.cookies.get(COOKIE, "")) is not None
+
+    def scope_of(self, ticket: str) -> Scope | None:
+        """Give what the bearer of a cookie may do, now; None for nothing: the one place that decides it."""
+        if not self._door.asks():
+            return Scope.ADMIN
+        until, key = self._visits.get(ticket, (0.0, ""))
+        return self._door.scope_of(key) if until > time.monotonic() else None
+
+    def check(self, ticket: str, needed: Scope) -> None:
+        """Let a click through that changes something, also on a page that was opened long ago.
+
+        Raises
+        ------
+        NotAllowedError
+            If the key that somebody signed in with may not, or counts no more.
+        """
+        scope = self.scope_of(ticket)
+        if scope is None:
+            raise NotAllowedError("You are signed out: load the page anew to sign in.")
+        if scope < needed:
+            raise NotAllowedError(
+                f"Your key may {scope}, this needs {needed}: stay in the sandbox, or sign in with another key."
+            )
 
     async def answer(self, connection: HTTPConnection, receive: Receive) -> ASGIApp | None:
         """Give the answer to a request that goes no further; None for one that does."""
@@ -87,10 +113,8 @@ class Guard:
         if request.method != "POST":
             return self._page()
         key = await _key_of(request)
-        if not key or not self._door.admits(key):
-            return self._page(
-                "This key is none of the server's that may read and write.", status=401
-            )
+        if not key or self._door.scope_of(key) is None:
+            return self._page("This is none of the server's keys.", status=401)
         answer = RedirectResponse(f"{self._prefix}/", 303)
         answer.set_cookie(
             COOKIE,
@@ -117,10 +141,6 @@ class Guard:
         ticket = secrets.token_urlsafe(32)
         self._visits[ticket] = (now + STAY_S, key)
         return ticket
-
-    def _is_signed_in(self, ticket: str) -> bool:
-        until, key = self._visits.get(ticket, (0.0, ""))
-        return until > time.monotonic() and self._door.admits(key)
 
     def _page(self, wrong: str = "", *, status: int = 200) -> Response:
         said = f"<p class=wrong role=alert>{escape(wrong)}</p>" if wrong else ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wayline.access import Scope
 from wayline.interests.controls import INTEREST, control_rows
 from wayline.schema import (
     CONTROL_PREFIXES,
@@ -65,10 +67,17 @@ class Visit:
 
     In the sandbox an action lives here and in the arguments of the engine's next answers (``supposing``), nowhere else.
     Outside of it the visitor acts as the person: feeds count as shown, actions are in the log.
+
+    Parameters
+    ----------
+    engine : Engine
+    user_id : str
+    check : callable
+        Raises ``NotAllowedError`` where the visitor may not do what needs a scope; asked at every click.
     """
 
-    def __init__(self, engine: Engine, user_id: str) -> None:
-        self._engine, self.user_id = engine, user_id
+    def __init__(self, engine: Engine, user_id: str, check: Callable[[Scope], None]) -> None:
+        self._engine, self.user_id, self._check = engine, user_id, check
         self.sandbox = True
         self._supposed: list[dict[str, Any]] = []
 
@@ -77,8 +86,14 @@ class Visit:
         """How much was tried in the sandbox."""
         return len(self._supposed)
 
+    def leave_sandbox(self) -> None:
+        """Act as the person from now on; NotAllowedError for who may only look."""
+        self._check(Scope.WRITE)
+        self.sandbox = False
+
     def look(self) -> Person:
-        """Ask everything that the page shows."""
+        """Ask everything that the page shows; NotAllowedError for who was signed out meanwhile."""
+        self._check(Scope.READ if self.sandbox else Scope.WRITE)
         engine, user_id = self._engine, self.user_id
         actions = engine.actions(user_id, limit=MOST_ACTIONS)
         built = engine.current_generation() is not None
@@ -118,12 +133,14 @@ class Visit:
         if self.sandbox:
             self._supposed.append({"item_id": item_id, "action": action})
             return
+        self._check(Scope.WRITE)
         row = {"user_id": self.user_id, "item_id": item_id, "action": action, "surface": SURFACE}
         self._engine.add_actions([{**row, "ts": self._engine.now(), "request_id": request_id}])
 
     def steer(self, interest: Interest, **said: Any) -> None:
         """Rename, mute or boost an interest: as the person, or in the sandbox."""
         if not self.sandbox:
+            self._check(Scope.WRITE)
             self._engine.change_interest(self.user_id, interest.id, **said)
             return
         words = {"label": None, "muted": None, "boost": None, "reset": False, **said}

@@ -12,7 +12,7 @@ from nicegui.element import Element
 
 from wayline.errors import WaylineError
 from wayline.schema import Interest
-from wayline.studio.frame import engine_of, frame, person_path
+from wayline.studio.frame import check_of, engine_of, frame, person_path
 from wayline.studio.pages import person_feed, person_interests, person_past
 from wayline.studio.pieces import button, empty, says, section, tag
 from wayline.studio.views import history
@@ -55,7 +55,7 @@ def person_page(request: Request, user_id: str) -> None:
             _search(engine, user_id)
         bar = tag("div", "sandbox", role="group", aria_label="Sandbox")
         body = tag("div", "person")
-    Board(Visit(engine, user_id), line, bar, body)
+    Board(Visit(engine, user_id, check_of(request)), line, bar, body)
 
 
 def _search(engine: Engine, user_id: str) -> None:
@@ -208,6 +208,12 @@ class Board:
 
     async def _switch(self, event: Any) -> None:
         async with self.turn:
-            self.visit.sandbox = bool(event.value)
+            if event.value:
+                self.visit.sandbox = True
+            else:
+                try:
+                    self.visit.leave_sandbox()
+                except WaylineError as error:
+                    ui.notify(str(error), type="warning")
             self.before = Before()
             await self.refresh()
