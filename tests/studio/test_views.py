@@ -20,6 +20,7 @@ from wayline.schema import (
 )
 from wayline.studio.views import feed, history, interests, journeys, overview
 from wayline.studio.views.colours import COLOURS, OTHER, Colours
+from wayline.studio.views.generations import Compared, compared, goes_back_to, lines
 from wayline.studio.views.people_map import FEED, LARGEST, Plane, options, points
 from wayline.studio.views.words import DAY_MS, ago
 from wayline.studio.visit import Person
@@ -194,3 +195,29 @@ def test_a_generation_says_how_good_it_is() -> None:
 
 def test_the_future_is_now() -> None:
     assert ago(NOW + DAY_MS, NOW) == "just now"
+
+
+def test_generations_are_listed_compared_and_gone_back_from() -> None:
+    old = Generation(
+        "g1", 0, 5, until=0, items=3, users=2, actions=5, metrics={"coverage": 0.5, "mode": "fit"}
+    )
+    new = replace(
+        old,
+        id="g2",
+        actions=7,
+        metrics={"coverage": 0.5, "gain": 0.1},
+        recipe={"weights": {"soon": 1.0}},
+    )
+    assert [(one.id, one.in_use) for one in lines([old, new], "g2", 0)] == [
+        ("g2", True),
+        ("g1", False),
+    ]
+    found = compared(old, new)
+    assert [one.name for one in found if one.differs] == [
+        "actions",
+        "mode",
+        "gain",
+        "recipe weight soon",
+    ]
+    assert found[1] == Compared("mode", "fit", "")
+    assert [goes_back_to([old, new], now) for now in ("g2", "g1", None)] == ["g1", None, None]

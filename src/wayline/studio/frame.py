@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 THEME = "wayline_theme"
 THEMES: dict[str, bool | None] = {"auto": None, "light": False, "dark": True}
 ICONS = {"auto": "brightness_auto", "light": "light_mode", "dark": "dark_mode"}
-PAGES = (("Overview", "/"), ("People", "/person"))
+PAGES = (("Overview", "/"), ("People", "/person"), ("Generations", "/generations"))
 STYLE = files("wayline.studio").joinpath("studio.css").read_text("utf-8")
 
 

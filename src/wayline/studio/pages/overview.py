@@ -9,10 +9,11 @@ from fastapi import Request
 from nicegui import run, ui
 from nicegui.element import Element
 
+from wayline.access import Scope
 from wayline.clock import wall_clock
 from wayline.errors import WaylineError
 from wayline.schema import Generation
-from wayline.studio.frame import engine_of, frame
+from wayline.studio.frame import check_of, engine_of, frame
 from wayline.studio.pieces import empty, fact, says, section, tag
 from wayline.studio.views.overview import Pulse, Tile, generation_card, pulse_options, tiles
 
@@ -29,7 +30,7 @@ def register() -> None:
 
 def page(request: Request) -> None:
     """Lay the page out; its numbers come with the first beat."""
-    engine = engine_of(request)
+    engine, check = engine_of(request), check_of(request)
     with frame(request, "Overview"):
         says("h1", "Overview")
         trouble = says("p", "", "trouble")
@@ -45,6 +46,7 @@ def page(request: Request) -> None:
 
     async def beat() -> None:
         try:
+            check(Scope.READ)
             stats = await run.io_bound(engine.stats)
             found = await run.io_bound(_current, engine)
         except WaylineError as error:
