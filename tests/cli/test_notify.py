@@ -24,8 +24,8 @@ def people(monkeypatch: pytest.MonkeyPatch) -> None:
     def journeys(self: wayline.Engine, user_id: str, **options: Any) -> list[Journey]:
         (one,) = found(self, user_id, **options)
         stage = "ended" if user_id == "c2" else "ongoing"
-        score = 1.0 if user_id == "c1" else 0.5
-        known = replace(one, name="Garden lamps", stage=stage, confidence=0.9, score=score)
+        boost = 2.0 if user_id == "c1" else 1.0  # theirs is the first
+        known = replace(one, name="Garden lamps", stage=stage, confidence=0.9, boost=boost)
         return [] if user_id == "c0" else [known]
 
     monkeypatch.setattr(wayline.Engine, "journeys", journeys)
