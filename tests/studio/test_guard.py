@@ -138,7 +138,7 @@ def test_a_workspaces_own_keys_open_the_studio_until_they_are_revoked(
 
 @pytest.mark.parametrize("key", ["zwölf", "日本"])
 def test_a_configured_key_need_not_be_ascii(engine: wayline.Engine, key: str) -> None:
-    sign_in(client(engine, key), key)
+    assert sign_in(client(engine, key), key)
 
 
 def test_another_sites_page_neither_writes_nor_opens_a_socket(engine: wayline.Engine) -> None:

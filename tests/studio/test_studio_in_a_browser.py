@@ -117,6 +117,7 @@ def test_an_interest_is_renamed_to_something_that_looks_like_html(
     page.wait_for_function(
         "[...document.querySelectorAll('.card h3')].some(e => e.textContent === '<i>cups</i>')"
     )
+    assert page.locator(".card h3 i").count() == 0
 
 
 def test_the_sandbox_leaves_the_log_alone_and_without_it_a_click_is_logged(
@@ -219,6 +220,7 @@ def test_somebody_unknown_and_anybody(open_page: Open, url: str) -> None:
     page.get_by_text("The log knows nobody called nobody/here?").wait_for()
     page.get_by_role("button", name="Surprise me").click()
     page.wait_for_selector(".feed-item")
+    assert "nobody" not in page.title()
 
 
 def test_an_unbuilt_workspace_says_what_to_run(
