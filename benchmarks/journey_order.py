@@ -78,12 +78,12 @@ def measure(
     """Give, by way of ordering, a row a person: coverage and distinctness at each k, and whether the order changed."""
     engine.build(until=until)
     trial = _Trial(engine, until, Protocol((until,), people=people, ks=ks))
-    served = engine._serve()
+    served = engine._serving.generation()
     assert served.journeys is not None
     rows: dict[str, list[list[float]]] = {}
     for user in trial.people:
         key = engine.store.user_key(user) or 0
-        sequence, _ = engine._sequence(served, key, until)
+        sequence, _ = engine._serving.sequence(served, key, until)
         journeys = served.find_journeys(key, user, sequence, until)
         if len(journeys) < 2:
             continue

@@ -298,8 +298,8 @@ def live(
                 report = engine.build_journeys(learn=True).metrics["journeys"][
                     "teller" if ranker == "learned" else "ranker"
                 ]
-                served = engine._serve().journeys
-                weights = {} if served is None else dict(engine._serve().teller.weights)
+                served = engine._serving.generation().journeys
+                weights = {} if served is None else dict(engine._serving.generation().teller.weights)
                 reports.append({**report, "weights": weights})
 
         answers = notify_people(

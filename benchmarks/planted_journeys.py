@@ -248,7 +248,7 @@ def foresee(shop: Shop, base: Path) -> dict[str, Any]:
     later: list[bool] = []
     liked = [name for name, worth in shop.worths.items() if worth > 0]
     with wayline.open(base, config=settings(shop)) as engine:
-        served = engine._serve()  # no public answer has the times and the middles of journeys
+        served = engine._serving.generation()  # no public answer has the times and the middles of journeys
         assert served.journeys is not None
         places = served.journeys.task.keywords.item_places
         for now in quantiles:
@@ -261,7 +261,7 @@ def foresee(shop: Shop, base: Path) -> dict[str, Any]:
             rng = np.random.default_rng(0)
             for n in rng.permutation(len(users))[:LOG_PEOPLE].tolist():
                 key = engine.store.user_key(users[n]) or 0
-                sequence, _ = engine._sequence(served, key, now)
+                sequence, _ = engine._serving.sequence(served, key, now)
                 journeys = [one.found for one in served.find_journeys(key, users[n], sequence, now)]
                 if not journeys:
                     continue

@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -18,11 +17,13 @@ from wayline.config import Config
 from wayline.errors import BadTimeError, InputError, shorten
 from wayline.feed.candidates import Candidates
 from wayline.feed.hydrators.columns import TELLS_COSINE, nearest_interest
+from wayline.feed.kernels import spacing_fast
 from wayline.feed.pipeline import Trace
 from wayline.feed.query import FeedQuery
+from wayline.feed.selectors.ssd import STRENGTH, WINDOW
 from wayline.journeys.live import LiveJourney
 from wayline.journeys.related import related_to
-from wayline.retrieval.recipe import regime_of
+from wayline.retrieval.recipe import Recipe, regime_of
 from wayline.retrieval.signals import Reading
 from wayline.rewards.reward import draw
 from wayline.rewards.trying import Trying
@@ -50,6 +51,7 @@ MAX_CURSOR = 200  # ours have about 50 characters
 def make_query(
     served: ServedGeneration,
     config: Config,
+    recipe: Recipe,
     *,
     user_key: int,
     user_id: str,
@@ -64,6 +66,8 @@ def make_query(
 
     Parameters
     ----------
+    config, recipe
+        As they are in use: with what the team set over them.
     sequence : UserSequence
         What the person did up to ``moment``.
     shown : int64 array
@@ -82,13 +86,15 @@ def make_query(
     history = without_muted(sequence.wanted(), profile)
     newest = int(history.ts_ms[-1]) if len(history) else 0
     regime = regime_of(len(history), newest, moment)
-    names = served.signal_names()
-    weights = served.recipe.weights[regime]
+    names = served.signal_names(recipe)
+    weights = recipe.weights[regime]
     # By the id, not the key: the same log gives the same feed in whatever order it was imported.
     seed = crc32(f"{user_id} {moment} {len(shown)}".encode())
     feed = config.feed
     rng = np.random.default_rng(seed)
-    trying = served.try_interests(user_key, profile, moment, rng, past=past)
+    trying = served.try_interests(
+        user_key, profile, moment, rng, past=past, sample=config.interests.sample
+    )
     drawn = draw(trying.chance, config.interests.sample, rng)
     query = FeedQuery(
         user_key=user_key,
@@ -107,13 +113,15 @@ def make_query(
         hidden=served.hidden(),
         vectors=served.vectors,
         usable=served.usable,
-        diversity=served.recipe.diversity if feed.diversity < 0 else feed.diversity,
+        diversity=recipe.diversity if feed.diversity < 0 else feed.diversity,
         exclude_seen=feed.repeat == "exclude",
         max_per_interest=feed.max_per_interest,
         shown=shown,
         passed_item_idx=trying.passed_item_idx,
         passed=trying.passed,
         fatigue=feed.fatigue,
+        most_from=config.retrieval.most,
+        utility=feed.weights,
         journeys=served.journey_view(user_key, user_id, sequence, moment, journey),
         tokens=served.tokens(user_key, moment if past else None),
     )
@@ -148,6 +156,7 @@ def fill_up(
         if candidates.features.shape[1:] == rest.features.shape[1:]
         else np.zeros((len(candidates) + len(rest), 0), np.float32)  # one of the two failed
     )
+    trace.rank += [-1] * len(rest)
     joined = Candidates(
         np.concatenate([candidates.item_idx, rest.item_idx]),
         np.concatenate([candidates.fetched_by, np.full(len(rest), bit, np.uint32)]),
@@ -193,6 +202,7 @@ def request_trace(
     query: FeedQuery,
     candidates: Candidates,
     trace: Trace,
+    foretold: Sequence[Mapping[str, float]],
     surface: str | None,
     chain: str,
     profile: Profile,
@@ -204,11 +214,14 @@ def request_trace(
 
     Parameters
     ----------
+    foretold : sequence of mapping
+        Each item's probabilities; see ``probabilities_of``.
     seen : bool
         False for a question about the past, whose answer nobody was shown.
     """
     answered_for, via = attribution(query, candidates)
     rewards = trying.rewards
+    novelty, crowding = _spaced(query, candidates)
     return RequestTrace(
         request_id=feed.request_id,
         user_key=query.user_key,
@@ -225,6 +238,10 @@ def request_trace(
                 "interests": [
                     profile.ids[q] for k, q in enumerate(answered_for) if int(via[row]) >> k & 1
                 ],
+                "rank": trace.rank[row],
+                "novelty": novelty[row],
+                "crowding": crowding[row],
+                **({"p": foretold[row]} if foretold[row] else {}),
             }
             for row in range(len(candidates))
         ],
@@ -248,7 +265,17 @@ def request_trace(
                 for q in answered_for
             ],
             "fetched": trace.fetched,
+            "merged": trace.merged,
             "dropped": trace.dropped,
+            "dropped_item_keys": {
+                reason: [item + 1 for item in items] for reason, items in trace.dropped_idx.items()
+            },
+            "passed_over": [
+                {"item_key": item + 1, "rank": rank, "score": score}
+                for item, rank, score in trace.passed_over
+            ],
+            "strength": round(STRENGTH * query.diversity, 4),
+            "scored": trace.scored,
             "stage_ms": trace.stage_ms,
             "degraded": trace.degraded,
         },
@@ -259,6 +286,17 @@ def request_trace(
         ranked=candidates.ranked,
         tokens=b"" if candidates.read is None else candidates.read.pack(candidates.read_row),
     )
+
+
+def _spaced(query: FeedQuery, candidates: Candidates) -> tuple[list[float], list[float]]:
+    """Give what the selector's terms were for each shown item, rounded for keeping."""
+    vectors = np.zeros((len(candidates), query.vectors.shape[1]), np.float32)
+    known = candidates.item_idx < len(query.vectors)
+    vectors[known] = query.vectors[candidates.item_idx[known]]
+    n = len(candidates)
+    interest = candidates.interest if len(candidates.interest) == n else np.full(n, -1, np.int32)
+    novelty, crowding = spacing_fast(vectors, interest, WINDOW)
+    return [round(x, 3) for x in novelty.tolist()], [round(x, 3) for x in crowding.tolist()]
 
 
 def probabilities_of(candidates: Candidates, heads: tuple[str, ...]) -> list[dict[str, float]]:
@@ -422,78 +460,6 @@ def sequence_records(found: TokenSequences, bits: ActionBits, store: Store) -> S
     lifelong = read(found.lifelong)
     newest = lifelong[len(lifelong) - len(found.realtime) :]
     return Sequences(lifelong, newest, read(found.impression))
-
-
-def explained(found: dict[str, Any], store: Store) -> dict[str, Any]:
-    """Turn a traced request into the whole decision: each item's score in parts, its interests, and what came of it.
-
-    Parameters
-    ----------
-    found : dict
-        As ``Store.request`` gives it.
-    """
-    trace = found["trace"]
-    keys = np.array([i["item_key"] for i in found["impressions"]], np.int64)
-    titles = [r.title or r.item_id for r in store.item_records(keys)]
-    drawn = [dict(one) for one in trace.get("interests", [])]
-    medoids = store.item_records(np.array([i.pop("medoid_item_key") for i in drawn], np.int64))
-    interests = [
-        {**one, "title": r.title or r.item_id} for one, r in zip(drawn, medoids, strict=True)
-    ]
-    names = store.action_names()
-    answers: dict[int, list[str]] = {}
-    for item_key, action_key in store.request_engagements(found["request_id"]):
-        answers.setdefault(item_key, []).append(names[action_key - 1])
-    weights = trace.get("signals", {})
-    shown = []
-    for row, (impression, item_id, title) in enumerate(
-        zip(found["impressions"], store.item_ids(keys), titles, strict=True)
-    ):
-        why = impression["provenance"] or {}
-        shown.append(
-            {
-                "item_id": item_id,
-                "title": title,
-                "position": impression["position"],
-                "score": round(impression["score"], 4),
-                "propensity": round(impression["propensity"], 4),
-                "parts": _parts(
-                    impression["score"],
-                    found["features"][row : row + 1],
-                    weights,
-                    float(found["ranked"][row]) if len(found["ranked"]) else np.nan,
-                ),
-                "sources": why.get("sources", []),
-                "interests": why.get("interests", []),
-                "actions": sorted(answers.get(impression["item_key"], ())),
-            }
-        )
-    return {
-        "request_id": found["request_id"],
-        "user_id": store.user_ids(np.array([found["user_key"]], np.int64))[0],
-        "ts": found["ts_ms"],
-        "surface": found["surface"],
-        "generation": found["generation"],
-        "trace": {k: v for k, v in trace.items() if k != "interests"},
-        "interests": interests,
-        "impressions": shown,
-    }
-
-
-def _parts(
-    score: float, features: npt.NDArray[np.float16], weights: dict[str, float], ranked: float
-) -> dict[str, float]:
-    """What each signal, or the ranker, adds to a score; ``feedback`` is the rest: interest, boost and fatigue."""
-    if np.isfinite(ranked):
-        parts = {"ranker": round(ranked, 4)}
-    elif features.shape[0] == 1 and features.shape[1] >= len(weights):
-        signals = zip(weights.items(), features[0, : len(weights)], strict=True)
-        parts = {name: round(float(value) * w, 4) for (name, w), value in signals if w}
-    else:
-        return {}
-    rest = score - sum(parts.values())
-    # Features are kept in half precision: a rest of that size says nothing.
-    return {**parts, "feedback": round(rest, 4)} if abs(rest) > 0.02 else parts
 
 
 def write_cursor(chain: str, at_ts_ms: int | None) -> str:

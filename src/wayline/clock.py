@@ -14,6 +14,8 @@ MAX_TS_MS = 4_102_444_800_000  # 2100-01-01: a later time is a mistaken unit, no
 
 Clock = Callable[[], int]
 """Gives now in UTC milliseconds."""
+At = int | float | str | datetime
+"""A moment as callers write it: see ``to_ts_ms``."""
 
 
 def wall_clock() -> int:

@@ -101,6 +101,7 @@ class RetrievalConfig:
     per_source: int = 200
     recent: int = 5
     sequence_s: float = 0.0
+    most: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +273,10 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("notifications", "channel"): ("file", "smtp", "webhook"),
     ("notifications", "smtp_security"): ("starttls", "tls", "none"),
 }
+SOURCES = ("interests", "recent", "related", "trending", "fresh", "journeys", "sequence")
+"""Who brings candidates to a home feed; ``[retrieval.most]`` bounds them by name."""
+KEYS_OF = {("retrieval", "most"): SOURCES}
+"""Tables of numbers whose keys are known, whole numbers from 0 up."""
 POSITIVE = {
     ("embeddings", "dim"), ("interests", "window_days"), ("interests", "alpha"), ("interests", "sample"),
     ("interests", "max_actions"), ("sequences", "lifelong"), ("sequences", "lifelong_days"),
@@ -426,7 +431,20 @@ def _numbers(name: str, value: Any, source: str) -> dict[str, float]:
             f"Got {name} = {shorten(value)} in {source}, expected a table of numbers: write [{name}] above them.",
             field=name,
         )
-    pairs = (pair for key, inner in value.items() for pair in _dotted(key, inner))
+    pairs = [pair for key, inner in value.items() for pair in _dotted(key, inner)]
+    section, _, table = name.partition(".")
+    known = KEYS_OF.get((section, table), ())
+    for key, number in pairs if known else ():
+        if key not in known:
+            raise ConfigError(
+                f"Unknown key {name}.{key} in {source}, expected {_one_of(key, known)}.",
+                field=f"{name}.{key}",
+            )
+        if _number(name, key, number, source) < 0 or number != int(number):
+            raise ConfigError(
+                f"Got {name}.{key} = {number} in {source}, expected a whole number from 0 up.",
+                field=f"{name}.{key}",
+            )
     return {key: _number(name, key, number, source) for key, number in pairs}
 
 

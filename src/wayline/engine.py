@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
-import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,19 +15,12 @@ import polars as pl
 
 from wayline.access import Access
 from wayline.answering import (
-    explained,
-    fill_up,
     interest_records,
     journey_records,
-    make_query,
-    probabilities_of,
-    read_cursor,
-    request_trace,
     sequence_records,
-    write_cursor,
 )
 from wayline.builder import INTERESTS, build_generation
-from wayline.clock import Clock, to_ts_ms, wall_clock
+from wayline.clock import At, Clock, to_ts_ms, wall_clock
 from wayline.config import load_config
 from wayline.errors import (
     InputError,
@@ -43,12 +31,8 @@ from wayline.errors import (
     WorkspaceLockedError,
     shorten,
 )
-from wayline.feed.candidates import Candidates
-from wayline.feed.pipeline import Trace
-from wayline.feed.reasons import explain
-from wayline.feed.traces import TraceWriter
+from wayline.explaining import explained, traced_of
 from wayline.intake import Chunk, ColumnMap, read_actions, read_items, validate_actions
-from wayline.interests.control_log import ControlLog
 from wayline.interests.controls import INTEREST, JOURNEY, control_rows
 from wayline.journey_builder import UNFINISHED, rebuild_journeys
 from wayline.journeys.building import JOURNEYS
@@ -57,13 +41,13 @@ from wayline.notifications.copy import Shown
 from wayline.notifications.run import Delivered
 from wayline.notifications.wishes import WishLog
 from wayline.notifying import TEMPLATES, Notifying, shown
+from wayline.recipes import Dial, check_edits, dials, tuned
 from wayline.retrieval.recipe import plain_recipe
 from wayline.schema import (
     NO_ITEM,
     NOT_INTERESTED,
     ActionRecord,
     Feed,
-    FeedItem,
     FloatMatrix,
     Generation,
     Interest,
@@ -74,22 +58,19 @@ from wayline.schema import (
     Receipt,
     Sequences,
     SimilarItem,
+    Variant,
 )
-from wayline.sequences.cache import Histories
-from wayline.sequences.history import UserSequence, Worths
-from wayline.sequences.keeper import HistoryKeeper
+from wayline.sequences.history import Worths
 from wayline.sequences.tokens import ActionBits, token_sequences
-from wayline.served import ServedGeneration
+from wayline.serving import MAX_LIMIT, Serving, check_limit
 from wayline.storage.disk import full_disk_said
 from wayline.storage.generations import Generations
-from wayline.storage.store import RequestTrace, open_store
+from wayline.storage.store import open_store
 from wayline.storage.vector_index import NO_KEY
-from wayline.supposing import Supposed, suppose
+from wayline.supposing import Supposed
 from wayline.workspace import SETTINGS, copying, create_workspace, refuse_taken
 
-At = int | float | str | datetime
 OnChunk = Callable[[Receipt, ColumnMap], None]
-MAX_LIMIT = 500
 TOLD_OF = 4  # items of a journey's feed that a message chooses from, for each that it shows
 MAX_ACTIONS = 1_000_000
 TRIES = 20  # at finding somebody who was not forgotten
@@ -163,16 +144,12 @@ class Engine:
         self.store = open_store(path, create=True)
         self.access = Access(self.store)  # API keys: who may call a server over this workspace
         self._generations = Generations(path / "data" / "generations")
-        self._clock = clock
-        self._controls = ControlLog(self.store)
+        self._serving = Serving(
+            self.store, self._generations, self.config, clock=clock, build=lambda: self.build().id
+        )
+        self.recipes = self._serving.recipes  # what the team set over the recipe, by version
+        self.traces, self.counters = self._serving.traces, self._serving.counters
         self._wishes = WishLog(self.store)
-        self._keeper = HistoryKeeper(self.store)
-        self._histories = Histories(self.store, self.config.sequences, self._keeper.offer)
-        self._served: ServedGeneration | None = None
-        self._load_lock = threading.Lock()
-        self._first_build = threading.Lock()
-        self.traces = TraceWriter(self.store)
-        self.counters: Counter[str] = Counter()
         self._no_item_hidden = False
         self._closed = False
 
@@ -277,7 +254,7 @@ class Engine:
                 cache=self.path / "data" / "cache",
                 progress=progress or (lambda _name, _share: None),
             )
-        self._keeper.offer_all()
+        self._serving.keeper.offer_all()
         return self._generation(id_)
 
     def build_journeys(
@@ -336,7 +313,7 @@ class Engine:
             trained = train_generation(
                 self.store,
                 self._generations,
-                self.config,
+                tuned(self.config, self.recipes.current().edits),  # it has to beat what serves
                 now_ts_ms=wall_clock(),
                 cache=self.path / "data" / "cache",
                 progress=progress or (lambda _name, _share: None),
@@ -373,68 +350,11 @@ class Engine:
             seconds=m["seconds"],
         )
 
-    def _serve(self) -> ServedGeneration:
-        """The current generation, opened and up to date with the log; built if there never was one."""
-        current = self._generations.current()
-        if current is None:
-            current = self._build_first()
-        served = self._served
-        if served is None or served.id != current:
-            with self._load_lock:
-                if self._served is None or self._served.id != current:
-                    self._served = ServedGeneration(
-                        current, self._generations, self.store, self.config, self._controls,
-                        self._histories,
-                    )  # fmt: skip
-                served = self._served
-        self._histories.heed_forgettings(self.store.forgettings())
-        served.follow()
-        return served
-
-    def _build_first(self) -> str:
-        with self._first_build:  # many first requests, one build
-            return self._generations.current() or self.build().id
-
     # -- out -----------------------------------------------------------------------------------------------------------
 
     def now(self, at: At | None = None) -> int:
         """The moment a request is about: ``at``, or now by the workspace's clock."""
-        if at is not None:
-            return to_ts_ms(at)
-        if self._clock is not None:
-            return self._clock()
-        if self.config.time.clock == "log":
-            return self.store.newest_ts_ms() or 0
-        return wall_clock()
-
-    def _sequence(
-        self, served: ServedGeneration, user_key: int, at: At | None
-    ) -> tuple[UserSequence, int]:
-        """What a person did up to the moment of a request, and that moment.
-
-        A caller's clock may be ahead of ours: what was acknowledged counts at once all the same, so
-        a request about now is never earlier than the person's own newest action.
-        """
-        moment = self.now(at)
-        if at is not None or self._clock is not None:
-            return served.sequence(user_key, moment), moment
-        sequence = served.sequence(user_key, None)
-        return sequence, max(moment, int(sequence.ts_ms[-1]) if len(sequence) else 0)
-
-    def _serve_to(
-        self, user_key: int, at: At | None, supposing: Supposed | None
-    ) -> ServedGeneration:
-        """What serves, or what would had the person also done something."""
-        served = self._serve()
-        if not supposing:
-            return served
-        if at is not None:
-            raise InputError(
-                "Got both at and supposing, expected one: what is supposed is done now."
-            )
-        return suppose(
-            served, self.store, self.config, self._histories, self._controls, user_key, supposing, self.now()
-        )  # fmt: skip
+        return self._serving.now(at)
 
     def interests(
         self, user_id: str, *, at: At | None = None, supposing: Supposed | None = None
@@ -444,10 +364,11 @@ class Engine:
         ``supposing`` is what they are taken to have done as well: see ``feed``.
         """
         user_key = self._user_key(user_id) or 0
-        served = self._serve_to(user_key, at, supposing)
-        sequence, moment = self._sequence(served, user_key, at)
+        served = self._serving.view(user_key, at, supposing)
+        sequence, moment = self._serving.sequence(served, user_key, at)
         profile = served.profile(user_key, user_id, sequence, moment)
-        trying = served.try_interests(user_key, profile, moment, past=at is not None)
+        sample = self._serving.mix(served)[0].interests.sample
+        trying = served.try_interests(user_key, profile, moment, past=at is not None, sample=sample)
         return interest_records(profile, trying, self.store.item_ids)
 
     def journeys(
@@ -469,10 +390,10 @@ class Engine:
         supposing : sequence of mapping, optional
             What they are taken to have done as well: see ``feed``.
         """
-        most = _limit(self.config.journeys.limit if limit is None else limit, MAX_LIMIT)
+        most = check_limit(self.config.journeys.limit if limit is None else limit, MAX_LIMIT)
         user_key = self._user_key(user_id) or 0
-        served = self._serve_to(user_key, at, supposing)
-        sequence, moment = self._sequence(served, user_key, at)
+        served = self._serving.view(user_key, at, supposing)
+        sequence, moment = self._serving.sequence(served, user_key, at)
         found = served.find_journeys(user_key, user_id, sequence, moment)
         return journey_records(found, served, self.store, most)
 
@@ -626,7 +547,7 @@ class Engine:
 
     def _worth_telling(self, user_id: str, *, at: At | None) -> list[Journey]:
         """A person's journeys, each scored by how welcome a word on it would be rather than by what they do next."""
-        teller = self._serve().teller
+        teller = self._serving.generation().teller
         return [
             replace(one, score=teller.score_of(one.features) * one.boost)
             for one in self.journeys(user_id, at=at, limit=MAX_LIMIT)
@@ -642,12 +563,15 @@ class Engine:
         """
         try:
             wider = min(TOLD_OF * limit, MAX_LIMIT)
-            feed = self._answer(user_id, limit=wider, at=at, journey=journey.id)[0]
+            user_key = self._user_key(user_id) or 0
+            feed = self._serving.answer(user_key, user_id, limit=wider, at=at, journey=journey.id)[
+                0
+            ]
         except NotFoundError:
             return []
         keys = self.store.item_keys([item.item_id for item in feed.items])
         own = self.store.item_keys([one.item_id for one in journey.evidence])
-        near = self._serve().nearness(keys, own)
+        near = self._serving.generation().nearness(keys, own)
         keys = keys[np.sort(np.argsort(-near, kind="stable")[:limit])]
         return [shown(r.item_id, r.title, r.image_url) for r in self.store.item_records(keys)]
 
@@ -691,104 +615,61 @@ class Engine:
             raise InputError(
                 "Got supposing with at or a cursor, expected it alone: what is supposed is done now."
             )
-        feed, trace = self._answer(
-            user_id, limit=limit, at=at, surface=surface, cursor=cursor, journey=journey,
-            supposing=supposing,
+        feed, trace = self._serving.answer(
+            self._user_key(user_id) or 0, user_id, limit=limit, at=at, surface=surface, cursor=cursor,
+            journey=journey, supposing=supposing,
         )  # fmt: skip
         if supposing is None:
             self.traces.add(trace)
         return feed
 
-    def _answer(
-        self,
-        user_id: str,
-        *,
-        limit: int | None = None,
-        at: At | None = None,
-        surface: str | None = None,
-        cursor: str | None = None,
-        journey: str | None = None,
-        supposing: Supposed | None = None,
-    ) -> tuple[Feed, RequestTrace]:
-        began = time.perf_counter()
-        size = _limit(self.config.feed.limit if limit is None else limit, MAX_LIMIT)
-        chain, at = read_cursor(cursor) if cursor is not None else ("", at)
-        at = None if at is None else to_ts_ms(at)
-        user_key = self._user_key(user_id) or 0
-        served = self._serve_to(user_key, at, supposing)
-        sequence, moment = self._sequence(served, user_key, at)
-        query, profile, trying = make_query(
-            served,
-            self.config,
-            user_key=user_key,
-            user_id=user_id,
-            sequence=sequence,
-            moment=moment,
-            limit=size,
-            shown=self.traces.shown(chain) - 1 if chain else np.zeros(0, np.int64),
-            past=at is not None,
-            journey=journey,
+    def look(
+        self, user_id: str, *, supposing: Supposed = (), limit: int | None = None
+    ) -> tuple[Feed, dict[str, Any]]:
+        """Give ``feed`` as a look, of which nothing is kept, and the decision behind it as ``explain`` has it."""
+        feed, trace = self._serving.answer(
+            self._user_key(user_id) or 0, user_id, limit=limit, supposing=supposing
         )
-        pipeline = served.pipeline if journey is None else served.journey_pipeline
-        candidates, trace = pipeline.run(query)
-        if len(candidates) < size and journey is None:
-            candidates, trace = fill_up(served, query, candidates, trace)
-        request_id = secrets.token_hex(8)
-        chain = chain or request_id
-        reasons = explain(
-            query, candidates, served.tables, self._names, (profile.ids, profile.labels)
-        )
-        feed = Feed(
-            request_id,
-            self._feed_items(candidates, reasons, served.head_names()),
-            cursor=write_cursor(chain, at) if len(candidates) == size else None,
-            generation=served.id,
-            cold_start=len(query.history) == 0,
-            degraded=trace.degraded,
-        )
-        traced = request_trace(
-            feed, query, candidates, trace, surface, chain, profile, trying, seen=at is None
-        )
-        if supposing is None:
-            self._count_feed(candidates, trace, (time.perf_counter() - began) * 1e3)
-        return feed, traced
+        return feed, explained(traced_of(trace), self.store)
 
-    def _names(self, item_idx: list[int]) -> dict[int, str]:
-        """What a person calls these items: their titles, else their ids."""
-        if not item_idx:
-            return {}
-        records = self.store.item_records(np.array(item_idx, np.int64) + 1)
-        return {i: r.title or r.item_id for i, r in zip(item_idx, records, strict=True)}
+    def compare_feeds(
+        self, user_id: str, left: Variant, right: Variant, *, limit: int | None = None
+    ) -> tuple[Feed, Feed]:
+        """What a person's feed would be now by one recipe or generation and by another; a look, nothing is kept.
 
-    def _feed_items(
-        self, candidates: Candidates, reasons: list[Any], heads: tuple[str, ...]
-    ) -> list[FeedItem]:
-        records = self.store.item_records(candidates.item_idx + 1)
-        foretold = probabilities_of(candidates, heads)
-        rows = zip(records, candidates.score, foretold, reasons, strict=True)
-        return [
-            FeedItem(record.item_id, round(float(score), 5), chances, why, record.title)
-            for record, score, chances, why in rows
+        Raises
+        ------
+        ConfigError
+            If an edit is none, or out of range.
+        NotFoundError
+            If a generation is not kept.
+        """
+        user_key, moment = self._user_key(user_id) or 0, self.now()
+        sides = [
+            self._serving.answer(
+                user_key, user_id, limit=limit, supposing=[], variant=variant, moment=moment
+            )[0]
+            for variant in (left, right)
         ]
+        return sides[0], sides[1]
 
-    def _count_feed(self, candidates: Candidates, trace: Trace, ms: float) -> None:
-        self.counters["feeds"] += 1
-        self.counters["feed_ms"] += int(ms)
-        for stage in trace.degraded:
-            self.counters[f"degraded:{stage}"] += 1
-        if trace.scored:
-            self.counters["ranked_feeds"] += 1
-            self.counters["ranked_candidates"] += trace.scored
-            self.counters["ranked_shortened"] += trace.shortened
-        for row in range(len(candidates)):
-            for source in candidates.sources_of(row):
-                self.counters[f"source:{source}"] += 1
+    def dials(self, edits: Mapping[str, Any] | None = None) -> list[Dial]:
+        """Every setting of a feed that may be edited, with its value by the generation in use.
+
+        Parameters
+        ----------
+        edits : mapping, optional
+            Instead of those in use (``engine.recipes.current()``).
+        """
+        served = self._serving.generation()
+        checked = self.recipes.current().edits if edits is None else check_edits(edits)
+        return dials(served.built_recipe, self.config, checked, served.head_names())
 
     def actions(
         self, user_id: str, *, limit: int = 100, at: At | None = None
     ) -> list[ActionRecord]:
         """A person's actions, newest first; empty for somebody unknown."""
-        _limit(limit, MAX_ACTIONS)
+        check_limit(limit, MAX_ACTIONS)
         until = None if at is None else to_ts_ms(at)
         self._user_key(user_id)
         return self.store.action_records(user_id, until_ts_ms=until, limit=limit)
@@ -800,12 +681,12 @@ class Engine:
         """
         until = None if at is None else to_ts_ms(at)
         user_key = self._user_key(user_id) or 0
-        self._histories.follow_log()
+        self._serving.histories.follow_log()
         self.traces.flush()
         config = self.config.sequences
         shown = self.store.user_impressions(user_key, until_ts_ms=until, limit=config.impressions)
         bits = ActionBits(self.store.action_names())
-        actions = self._histories.get(user_key, until)
+        actions = self._serving.histories.get(user_key, until)
         surfaces = self.store.action_surfaces(actions.position)
         found = token_sequences(actions, shown, bits, config, surface_key=surfaces)
         return sequence_records(found, bits, self.store)
@@ -822,9 +703,9 @@ class Engine:
 
     def similar(self, item_id: str, *, limit: int = 10) -> list[SimilarItem]:
         """The items nearest to one, by their vectors; empty for an item that has none yet."""
-        _limit(limit, MAX_LIMIT)
+        check_limit(limit, MAX_LIMIT)
         key = self._item_key(item_id)
-        served = self._serve()
+        served = self._serving.generation()
         row = key - 1
         if row >= len(served.usable) or not served.usable[row] or len(served.index) == 0:
             return []
@@ -845,7 +726,7 @@ class Engine:
 
     def item_vectors(self, item_ids: Sequence[str]) -> FloatMatrix:
         """The vectors of some items in the generation in use, shape [N, D]; zeros for one that has none."""
-        served = self._serve()
+        served = self._serving.generation()
         keys = self.store.item_keys(list(item_ids))
         known = np.flatnonzero((keys > 0) & (keys <= len(served.usable)))
         known = known[served.usable[keys[known] - 1]]
@@ -896,6 +777,8 @@ class Engine:
         found = self._traced(request_id)
         for name in ("queries", "via", "features", "ranked", "tokens"):
             found.pop(name)  # keys and numbers for `explain`
+        for name in ("dropped_item_keys", "passed_over"):
+            found["trace"].pop(name, None)
         keys = np.array([i.pop("item_key") for i in found["impressions"]], np.int64)
         for impression, item_id in zip(
             found["impressions"], self.store.item_ids(keys), strict=True
@@ -937,7 +820,7 @@ class Engine:
         if user_key is not None:
             self.traces.drop_user(user_key)
         removed = self.store.forget_user(user_id)
-        self._served, self._controls = None, ControlLog(self.store)
+        self._serving.forget_everybody()
         self._wishes = WishLog(self.store)
         try:
             with self._generations.lock():
@@ -1010,8 +893,8 @@ class Engine:
             "unwritten_trace_failures": self.traces.failures,
             "lost_traces": self.traces.lost,
             "counters": dict(self.counters),
-            "histories": self._histories.stats(),
-            "packing": self._keeper.stats(),
+            "histories": self._serving.histories.stats(),
+            "packing": self._serving.keeper.stats(),
             "ranker": self._ranker_stats(),
             "notifications": self.store.count_notifications(),
         }
@@ -1023,7 +906,7 @@ class Engine:
 
     def _ranker_stats(self) -> dict[str, int]:
         """What learned rankers did since the workspace was opened, and whether the one in use cannot be read."""
-        served = self._served
+        served = self._serving.opened
         return {
             "feeds": self.counters["ranked_feeds"],
             "candidates": self.counters["ranked_candidates"],
@@ -1087,8 +970,7 @@ class Engine:
         """Write what waits and let go of the files; a second call does nothing."""
         if not self._closed:
             self._closed = True
-            self.traces.close()
-            self._keeper.close()
+            self._serving.close()
             self.access.close()
             self.store.close()
 
@@ -1102,16 +984,6 @@ class Engine:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _limit(limit: object, most: int) -> int:
-    whole = isinstance(limit, (int, np.integer)) and not isinstance(limit, bool)
-    if not whole or not 1 <= limit <= most:  # type: ignore[operator]  # known to be a number here
-        raise InputError(
-            f"Got limit={shorten(limit)}, expected a whole number from 1 to {most:,}.",
-            field="limit",
-        )
-    return int(limit)  # type: ignore[call-overload,no-any-return]  # same
 
 
 def _id(name: str, value: object) -> str:

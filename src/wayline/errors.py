@@ -25,6 +25,7 @@
     │   ├── RankerError                 bad_ranker           2    409
     │   ├── MissingPackageError         missing_package      2    409
     │   └── DiskFullError               disk_full            2    507
+    ├── ConflictError                   conflict             2    409
     └── NotAllowedError                 not_allowed          2    403
         └── BadKeyError                 bad_key              2    401
 
@@ -213,6 +214,13 @@ class DiskFullError(WorkspaceError):
 
     code = "disk_full"
     http_status = 507
+
+
+class ConflictError(WaylineError):
+    """Somebody else changed meanwhile what this would have changed; nothing was written."""
+
+    code = "conflict"
+    http_status = 409
 
 
 class NotAllowedError(WaylineError):

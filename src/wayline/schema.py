@@ -199,6 +199,14 @@ class Feed:
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """By what a feed is made, for a look: another generation, other edits of the recipe; None: those in use."""
+
+    generation: str | None = None
+    edits: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ActionRecord:
     """One logged action, as it reads back."""
 
@@ -289,6 +297,21 @@ class NewApiKey:
 
     key: ApiKey
     secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeVersion:
+    """What a team set over the recipe that builds find: settings by name, and why.
+
+    Version 0 is that of a workspace where nothing was ever set. ``undo`` is true for a version that took another back.
+    """
+
+    version: int
+    edits: Mapping[str, float]
+    note: str = ""
+    author: str = ""
+    created_at: int = 0
+    undo: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,8 +132,9 @@ class ServedGeneration:
         self.usable: BoolVector = np.load(folder / "usable.npy")
         self.left_out: BoolVector = np.load(folder / "left_out.npy")
         self.index = UsearchIndex.view(folder / "index.usearch")
-        # Pins are read from the settings of now: changing one needs no build.
-        self.recipe = Recipe.load(folder / "recipe.json").pinned(config.recipe.pins)
+        self.built_recipe = Recipe.load(
+            folder / "recipe.json"
+        )  # pins lie over it, request by request
         heard = np.load(folder / HEARD) if (folder / HEARD).exists() else None
         popularity = Popularity(
             np.load(folder / "want_ts_ms.npy"),
@@ -182,7 +183,6 @@ class ServedGeneration:
                 self.path / RANKER,
                 dtype=settings.dtype,
                 threads=settings.threads,
-                utility=self._config.feed.weights,
                 sequences=self._config.sequences,
             )
         except RankerError as error:
@@ -234,9 +234,9 @@ class ServedGeneration:
         view.journeys = None if self.journeys is None else self.journeys.without_memory()
         return view
 
-    def signal_names(self) -> tuple[str, ...]:
+    def signal_names(self, recipe: Recipe) -> tuple[str, ...]:
         """The signals a request reads: the recipe's, or all that a ranker knows."""
-        return self.recipe.names() if self.learned is None else SIGNALS
+        return recipe.names() if self.learned is None else SIGNALS
 
     def head_names(self) -> tuple[str, ...]:
         """What the ranker foretells; nothing without one."""
@@ -471,6 +471,7 @@ class ServedGeneration:
         rng: np.random.Generator | None = None,
         *,
         past: bool,
+        sample: int,
     ) -> Trying:
         """Weigh a person's interests by what came of showing them up to a moment.
 
@@ -495,7 +496,7 @@ class ServedGeneration:
             everybodys_mean=everybodys,
             at_ts_ms=at_ts_ms,
             config=config,
-            sample=self._config.interests.sample,
+            sample=sample,
             rng=rng,
         )
 

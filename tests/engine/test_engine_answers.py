@@ -351,8 +351,8 @@ def test_a_broken_stage_leaves_a_full_feed_that_names_it(
         raise RuntimeError("broken on purpose")
 
     engine.feed("u2")
-    assert engine._served is not None
-    part = getattr(engine._served.pipeline, stage)
+    assert engine._serving.opened is not None
+    part = getattr(engine._serving.opened.pipeline, stage)
     monkeypatch.setattr(type(part if stage == "selector" else part[0]), method, broken)
     feed = engine.feed("u2", limit=25)
     assert named in feed.degraded
@@ -369,8 +369,8 @@ def test_a_stage_that_breaks_for_the_first_page_only_still_explains_all(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.feed("u2")
-    assert engine._served is not None
-    hydrator = engine._served.pipeline.hydrators[0]
+    assert engine._serving.opened is not None
+    hydrator = engine._serving.opened.pipeline.hydrators[0]
     monkeypatch.setattr(
         type(hydrator), "hydrate", _failing_once(type(hydrator).hydrate)
     )  # the last resort behind it works

@@ -44,7 +44,7 @@ def shop(trained_folder: Path, tmp_path: Path) -> Iterator[Engine]:
 
 
 def ranker_of(engine: Engine) -> LearnedRanker:
-    served = engine._serve().learned
+    served = engine._serving.generation().learned
     assert served is not None
     return served.ranker
 

@@ -229,8 +229,7 @@ def test_a_pin_is_written_as_toml_has_it(folder: Path) -> None:
     )
     with open_workspace(folder, config=CONFIG) as engine:
         engine.feed("u1")
-        assert engine._served is not None
-        weights = engine._served.recipe.weights
+        weights = engine._serving.mix(engine._serving.generation())[1].weights
         assert {weights[r]["trending.30d"] for r in weights} == {7}
         assert weights["visit"]["next.last"] == 3
         assert weights["return"]["related.all"] == 2

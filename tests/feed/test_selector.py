@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wayline.feed.candidates import Candidates
-from wayline.feed.kernels import choose_fast
-from wayline.feed.selectors.ssd import WINDOW, SlidingSpectrum, choose
+from wayline.feed.kernels import choose_fast, spacing_fast
+from wayline.feed.selectors.ssd import WINDOW, SlidingSpectrum, choose, spacing
 
 
 def _unit(rng: np.random.Generator, n: int, dim: int = 8) -> np.ndarray:
@@ -118,3 +118,24 @@ def test_the_fast_choice_is_the_readable_one(
     fast = choose_fast(score, vectors, interest, limit, strength, most, WINDOW)
     assert slow.tolist() == fast.tolist()
     assert len(set(fast.tolist())) == limit
+
+
+def test_the_fast_terms_are_the_readable_ones_and_explain_the_choice() -> None:
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=(40, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[3] = 0
+    interest = rng.integers(-1, 3, 40).astype(np.int32)
+    novelty, crowding = spacing(vectors, interest)
+    fast_novelty, fast_crowding = spacing_fast(vectors, interest, WINDOW)
+    np.testing.assert_allclose(fast_novelty, novelty, atol=1e-5)
+    np.testing.assert_allclose(fast_crowding, crowding, atol=1e-5)
+    score = rng.normal(size=40).astype(np.float32)
+    rows = choose(score, vectors.copy(), interest, 12, 1.5)
+    novelty, crowding = spacing(vectors[rows], interest[rows])
+    worth = score[rows] + 1.5 * (novelty - crowding)
+    for place in range(11):  # nobody who came later would have been worth more there
+        swapped = [*rows[:place].tolist(), int(rows[place + 1])]
+        other_novelty, other_crowding = spacing(vectors[swapped], interest[swapped])
+        other = score[rows[place + 1]] + 1.5 * (other_novelty[-1] - other_crowding[-1])
+        assert worth[place] >= other - 1e-4

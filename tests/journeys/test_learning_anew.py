@@ -61,7 +61,7 @@ def test_a_build_learns_and_a_rebuild_only_if_asked(tmp_path: Path) -> None:
 def test_the_order_can_be_pinned(tmp_path: Path) -> None:
     with shop(tmp_path / "shop", "prior") as engine:
         assert engine.build().metrics["journeys"]["ranker"]["decided"] == "prior"
-        served = engine._serve().journeys
+        served = engine._serving.generation().journeys
         assert served is not None
         assert served.task.ranker.weights == PRIOR
         report = engine.build_journeys(learn=True).metrics["journeys"]["ranker"]
@@ -93,7 +93,7 @@ def test_what_is_told_is_scored_by_its_own_weights(tmp_path: Path) -> None:
         report = engine.build().metrics["journeys"]
         assert report["teller"]["decided"] == "prior"  # nobody was told anything yet
         journeys = {one.id: one for one in engine.journeys("u1")}
-        teller = engine._serve().teller
+        teller = engine._serving.generation().teller
         assert teller.weights == PRIOR
         told = engine.notifying().journeys("u1")
         assert {one.id for one in told} == set(journeys)

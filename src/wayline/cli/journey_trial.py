@@ -205,7 +205,7 @@ class _Trial:
 
     def __init__(self, engine: Engine, until: int, protocol: Protocol) -> None:
         self.engine, self.until, self.protocol = engine, until, protocol
-        served = engine._serve()
+        served = engine._serving.generation()
         self.vectors: FloatMatrix = np.asarray(served.vectors)
         hidden = served.hidden()[: len(self.vectors)]
         self.usable = served.usable & ~hidden
@@ -325,7 +325,7 @@ class _Trial:
     def quality(self) -> dict[str, Any]:
         """How unique, distinct and well placed the journeys of this moment are."""
         found = self.journeys()
-        served = self.engine._serve()
+        served = self.engine._serving.generation()
         assert served.journeys is not None
         places = served.journeys.task.keywords.item_places
         unique = [len({name_key(j.name) for j in own}) == len(own) for own in found.values()]

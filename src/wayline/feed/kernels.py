@@ -82,6 +82,28 @@ def choose_fast(
 
 
 @njit(cache=True, nogil=True)
+def spacing_fast(
+    vectors: FloatMatrix, interest: IndexVector, window: int
+) -> tuple[FloatVector, FloatVector]:
+    """Do what ``selectors.ssd.spacing`` does, with the same arguments."""
+    k, dim = vectors.shape
+    novelty, crowding = np.zeros(k, np.float32), np.zeros(k, np.float32)
+    for place in range(k):
+        rows = vectors[max(place - window, 0) : place + 1].copy()
+        last = len(rows) - 1
+        for earlier in range(last):
+            _remove(rows, earlier)
+        left = np.float32(0)
+        for d in range(dim):
+            left += rows[last, d] * rows[last, d]
+        novelty[place] = np.sqrt(left)
+        for back in range(1, last + 1):
+            if interest[place] >= 0 and interest[place - back] == interest[place]:
+                crowding[place] += np.float32(1.0 / back)
+    return novelty, crowding
+
+
+@njit(cache=True, nogil=True)
 def evidence(
     partner_idx: IndexVector,
     weight: FloatMatrix,

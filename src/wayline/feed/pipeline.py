@@ -21,6 +21,8 @@ from wayline.feed.candidates import Candidates, merge
 from wayline.retrieval.sources.vectors import Fetched
 from wayline.schema import BoolVector, IntVector
 
+EXAMPLES = 3  # kept of what a filter dropped, and of what the selector passed over
+MAX_CANDIDATES = 1 << 30
 UNSCORED = 1000.0  # how far below the lowest score an item without one is put
 
 log = logging.getLogger(__name__)
@@ -86,13 +88,28 @@ class Selector(Protocol[Q_contra]):
 class Trace:
     """What happened to one query: candidates by source, what each filter removed, milliseconds by stage, failures.
 
-    ``scored``: how many candidates a learned ranker scored; ``shortened``: fewer than it would have with more time.
+    Attributes
+    ----------
+    merged : int
+        Candidates once each, before the filters.
+    dropped_idx : {reason: positions}
+        The best few that each filter removed.
+    rank : list of int
+        Where each chosen candidate stood by its score alone, from 0.
+    passed_over : list of (position, rank, score)
+        The best of those that a place by score alone would have shown, and the selector did not.
+    scored : int
+        How many candidates a learned ranker scored; ``shortened``: fewer than it would have with more time.
     """
 
     fetched: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     stage_ms: dict[str, float] = field(default_factory=dict)
     degraded: list[str] = field(default_factory=list)
+    merged: int = 0
+    dropped_idx: dict[str, list[int]] = field(default_factory=dict)
+    rank: list[int] = field(default_factory=list)
+    passed_over: list[tuple[int, int, float]] = field(default_factory=list)
     scored: int = 0
     shortened: bool = False
 
@@ -123,6 +140,7 @@ class Pipeline(Generic[Q]):
         """Answer a query: the chosen candidates in order, and the trace."""
         trace = Trace()
         candidates = self._timed(trace, "sources", lambda: self._fetch(query, trace))
+        trace.merged = len(candidates)
         candidates = self._timed(trace, "filters", lambda: self._filter(query, candidates, trace))
         candidates = self._hydrate(self.hydrators, query, candidates, trace)
         candidates = _filled(candidates)
@@ -147,6 +165,7 @@ class Pipeline(Generic[Q]):
         chosen = self._timed(
             trace, self.selector.name, lambda: self._select(query, candidates, trace)
         )
+        _note_moves(trace, candidates, chosen)
         return candidates.take(chosen), trace
 
     def _hydrate(
@@ -164,12 +183,16 @@ class Pipeline(Generic[Q]):
     def _fetch(self, query: Q, trace: Trace) -> Candidates:
         began = time.perf_counter()
         fetched: dict[str, IntVector | Fetched] = {}
+        most_from = getattr(query, "most_from", {})
         for source in self.sources:
+            most = int(most_from.get(source.name, MAX_CANDIDATES))
+            if not most:
+                continue
             if (time.perf_counter() - began) * 1e3 > self.source_budget_ms:
                 trace.degraded.append(f"source:{source.name}")
                 continue
             try:
-                fetched[source.name] = source.fetch(query)
+                fetched[source.name] = _first(source.fetch(query), most)
             except Exception as error:  # one source less is a poorer feed, not a broken one
                 trace.fail(f"source:{source.name}", error)
         trace.fetched = {name: len(found) for name, found in fetched.items()}
@@ -181,6 +204,8 @@ class Pipeline(Generic[Q]):
             removed = int(len(keep) - keep.sum())
             if removed:
                 trace.dropped[rule.reason] = trace.dropped.get(rule.reason, 0) + removed
+                gone = candidates.item_idx[~keep][:EXAMPLES].tolist()
+                trace.dropped_idx.setdefault(rule.reason, gone)
                 candidates = candidates.take(keep)
         return candidates
 
@@ -201,6 +226,15 @@ class Pipeline(Generic[Q]):
             trace.stage_ms[name] = round((time.perf_counter() - began) * 1e3, 3)
 
 
+def _first(fetched: IntVector | Fetched, most: int) -> IntVector | Fetched:
+    """Give the best ``most`` of what a source brought."""
+    if len(fetched) <= most:
+        return fetched
+    if isinstance(fetched, Fetched):
+        return Fetched(fetched.item_idx[:most], fetched.via[:most])
+    return fetched[:most]
+
+
 def _filled(candidates: Candidates) -> Candidates:
     """Give columns that no hydrator filled the values that say nothing."""
     n = len(candidates)
@@ -212,6 +246,17 @@ def _filled(candidates: Candidates) -> Candidates:
         else np.zeros((n, 0), np.float32),
         score=candidates.score if len(candidates.score) == n else np.zeros(n, np.float32),
     )
+
+
+def _note_moves(trace: Trace, candidates: Candidates, chosen: IntVector) -> None:
+    """Keep where the chosen stood by score, and who stood there too; ``candidates`` are in that order."""
+    trace.rank = chosen.tolist()
+    shown = set(trace.rank)
+    missed = [row for row in range(min(len(shown), len(candidates))) if row not in shown]
+    trace.passed_over = [
+        (int(candidates.item_idx[row]), row, round(float(candidates.score[row]), 4))
+        for row in missed[:EXAMPLES]
+    ]
 
 
 def _in_retrieval_order(candidates: Candidates) -> Candidates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +89,10 @@ class FeedQuery:
         How often each was looked past, faded by age.
     fatigue : float
         How many times halve an item's odds; 0 for no fatigue.
+    most_from : {source: number}
+        Candidates that a source may bring at most; 0: it is not asked.
+    utility : {action: weight}
+        What a ranker's probabilities weigh, where not what the actions are worth.
     journeys : JourneyView, optional
     tokens : Tokens or RequestTokens, optional
         What a learned ranker reads of the person's actions (``ranking.examples.readings``).
@@ -116,6 +121,8 @@ class FeedQuery:
     passed_item_idx: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
     passed: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))
     fatigue: float = 0.0
+    most_from: Mapping[str, float] = field(default_factory=dict)
+    utility: Mapping[str, float] = field(default_factory=dict)
     journeys: JourneyView | None = None
     tokens: Any = None
 

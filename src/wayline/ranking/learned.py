@@ -184,6 +184,14 @@ class LearnedRanker:
         twin.description = replace(self.description, regimes=dict(regimes))
         return twin
 
+    def weighing(self, utility: Mapping[str, float]) -> LearnedRanker:
+        """Give the same ranker with other weights of some heads; a few microseconds."""
+        if not utility:
+            return self
+        twin = copy.copy(self)
+        twin.description = with_utility(self.description, utility)
+        return twin
+
     def with_card(self, card: Mapping[str, Any]) -> LearnedRanker:
         """Give the same ranker with another model card."""
         twin = copy.copy(self)
@@ -205,7 +213,6 @@ class LearnedRanker:
         *,
         dtype: Any = "auto",
         threads: int = 0,
-        utility: Mapping[str, float] | None = None,
         sequences: SequencesConfig | None = None,
     ) -> LearnedRanker:
         """Read a ranker's folder.
@@ -215,8 +222,6 @@ class LearnedRanker:
         folder : Path
         dtype, threads, sequences
             As of the class.
-        utility : mapping, optional
-            Weights of heads that stand instead of those it was trained with: ``[feed.weights]`` as it is now.
 
         Raises
         ------
@@ -229,7 +234,6 @@ class LearnedRanker:
             from wayline.ranking.modules.ranker import Ranker, RankerConfig
 
             description, space, table, known = _read(folder)
-            description = with_utility(description, utility or {})
             ranker = Ranker(RankerConfig.from_dict(description.model))
             ranker.load_state_dict(load_file(folder / WEIGHTS))
             return cls(

@@ -13,6 +13,7 @@ from wayline.storage.store import (
     Store,
     StoredApiKey,
     StoredNotification,
+    StoredRecipe,
     open_store,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "Store",
     "StoredApiKey",
     "StoredNotification",
+    "StoredRecipe",
     "open_store",
 ]

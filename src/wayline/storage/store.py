@@ -163,6 +163,22 @@ class StoredApiKey:
     revoked_ts_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRecipe:
+    """One version of what a team set over the recipe that builds find.
+
+    ``version`` counts from 1; ``edits`` are settings by name; ``undo`` is true for one that takes the version in use
+    before it back.
+    """
+
+    version: int
+    created_ts_ms: int
+    author: str
+    note: str
+    edits: Mapping[str, float]
+    undo: bool = False
+
+
 class Store(Protocol):
     """The log of actions and all that hangs on it.
 
@@ -509,6 +525,20 @@ class Store(Protocol):
 
     def api_keys_version(self) -> int:
         """Grows with every key that is added or revoked, by any process; a few microseconds."""
+        ...
+
+    # -- what the team set -------------------------------------------------------------------------
+
+    def add_recipe(self, recipe: StoredRecipe) -> bool:
+        """Keep the next version; False, and nothing changes, if ``recipe.version`` is not the one after the newest."""
+        ...
+
+    def recipes(self) -> list[StoredRecipe]:
+        """All versions, oldest first."""
+        ...
+
+    def recipe_version(self) -> int:
+        """The newest version of any process, 0 before the first; a few microseconds."""
         ...
 
     # -- care --------------------------------------------------------------------------------------

@@ -81,8 +81,9 @@ class LearnedOrder:
                 candidates.features[rows], self._items, query.history, query.at_ts_ms, item_idx
             )
             base = recipe_score(inputs, query.weights)
+            ranker = self.ranker.weighing(query.utility)
             found = self._deadline.run(
-                lambda: self.ranker.score(inputs, base, item_idx, history, query.at_ts_ms)
+                lambda: ranker.score(inputs, base, item_idx, history, query.at_ts_ms)
             )
         finally:
             with self._lock:

@@ -103,6 +103,38 @@ def choose(
     return np.array(chosen, dtype=np.int64)
 
 
+def spacing(
+    vectors: FloatMatrix, interest: IndexVector, window: int = WINDOW
+) -> tuple[FloatVector, FloatVector]:
+    """Give the two terms by which each chosen item won its place, beside its score: the module's novelty and crowding.
+
+    The readable twin of ``kernels.spacing_fast``.
+
+    Parameters
+    ----------
+    vectors : float32 array, shape [K, D]
+        Of the chosen, in the order shown; zero rows for items without one.
+    interest : int array, shape [K]
+        -1 for none.
+
+    Returns
+    -------
+    novelty, crowding : float32 arrays, shape [K]
+        In units of the selector's strength.
+    """
+    novelty, crowding = np.zeros(len(vectors), np.float32), np.zeros(len(vectors), np.float32)
+    for place in range(len(vectors)):
+        first = max(place - window, 0)
+        rows = vectors[first : place + 1].copy()
+        for earlier in range(len(rows) - 1):
+            _project_out(rows, earlier, [])
+        novelty[place] = np.sqrt((rows[-1] ** 2).sum())
+        if interest[place] >= 0:
+            alike = interest[first:place][::-1] == interest[place]
+            crowding[place] = (alike / np.arange(1, len(alike) + 1)).sum()
+    return novelty, crowding
+
+
 def _full(interest: IndexVector, recent: IndexVector, most: int) -> np.typing.NDArray[np.bool_]:
     if not most:
         return np.zeros(len(interest), bool)

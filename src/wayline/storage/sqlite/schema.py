@@ -191,6 +191,18 @@ CREATE TABLE api_keys (
 );
 """
 
+VERSION_7 = """
+-- What a team set over what builds find, each version with its note. See recipes.py.
+CREATE TABLE recipe_versions (
+    version INTEGER PRIMARY KEY,    -- from 1, without gaps
+    created_ts_ms INTEGER NOT NULL,
+    author TEXT NOT NULL,           -- the name of a key, empty where none was asked for
+    note TEXT NOT NULL,
+    edits TEXT NOT NULL,            -- JSON: settings by name
+    undo INTEGER NOT NULL           -- 1: it takes the one before back
+);
+"""
+
 
 def _run(connection: sqlite3.Connection, script: str) -> None:
     """Run statements one by one: ``executescript`` would commit the caller's transaction."""
@@ -234,6 +246,11 @@ def _keep_api_keys(connection: sqlite3.Connection) -> None:
     _run(connection, VERSION_6)
 
 
+def _keep_recipes(connection: sqlite3.Connection) -> None:
+    """Version 7: what a team sets over the recipe is kept with the workspace, version by version."""
+    _run(connection, VERSION_7)
+
+
 def _item_keys_of(impressions: bytes) -> bytes:
     """Take the first four of each twelve bytes; what is damaged is for ``check`` to say."""
     whole = len(impressions) - len(impressions) % 12
@@ -247,6 +264,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _rank,
     _find_words_and_notify,
     _keep_api_keys,
+    _keep_recipes,
 )
 """``MIGRATIONS[v]`` takes a file of version ``v`` to ``v + 1``; runs inside the caller's
 transaction.

@@ -36,6 +36,7 @@ from wayline.storage.sqlite import (
     log,
     notifications,
     packed,
+    recipes,
     traces,
 )
 from wayline.storage.sqlite.connections import Connections
@@ -50,6 +51,7 @@ from wayline.storage.store import (
     ScoredRequest,
     StoredApiKey,
     StoredNotification,
+    StoredRecipe,
 )
 
 
@@ -340,6 +342,20 @@ class SqliteStore:
     def api_keys_version(self) -> int:
         with self._connections.reading() as connection:
             return api_keys.version(connection)
+
+    # -- what the team set
+
+    def add_recipe(self, recipe: StoredRecipe) -> bool:
+        with self._connections.writing() as connection:
+            return recipes.add(connection, recipe)
+
+    def recipes(self) -> list[StoredRecipe]:
+        with self._connections.reading() as connection:
+            return recipes.everyone(connection)
+
+    def recipe_version(self) -> int:
+        with self._connections.reading() as connection:
+            return recipes.version(connection)
 
     # -- care
 

@@ -1,0 +1,130 @@
+"""What a team sets is in the very next feed, a look before saving shows it, and undo takes it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_shop import CONFIG, busy_log, made_items
+
+from wayline.engine import Engine
+from wayline.engine import open as open_workspace
+from wayline.errors import ConfigError, NoGenerationError
+from wayline.schema import Variant
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "shop"
+    with open_workspace(path, create=True, config=CONFIG) as engine:
+        engine.add_items(made_items(60))
+        engine.add_actions(busy_log())
+        engine.build()
+        engine.build()
+    return path
+
+
+@pytest.fixture
+def engine(folder: Path) -> Any:
+    with open_workspace(folder, config=CONFIG) as opened:
+        yield opened
+        while opened.recipes.current().edits:
+            opened.recipes.undo(after=opened.recipes.current().version)
+
+
+def shown(engine: Engine, user_id: str = "u3", **more: Any) -> list[str]:
+    return [item.item_id for item in engine.feed(user_id, supposing=[], **more).items]
+
+
+def sources(engine: Engine) -> dict[str, int]:
+    found: dict[str, int] = engine.explain(engine.feed("u3").request_id)["trace"]["fetched"]
+    return found
+
+
+POPULAR = {
+    f"recipe.{regime}.{signal}": 5.0 if signal == "trending.180d" else 0.0
+    for regime in ("visit", "return")
+    for signal in ("trending.180d", "related.all", "content.all", "content.last_5", "soon.last_20")
+}
+
+
+def test_a_look_shows_what_saving_then_does(engine: Engine) -> None:
+    before = shown(engine)
+    now, then = engine.compare_feeds("u3", Variant(), Variant(edits=POPULAR))
+    assert [i.item_id for i in now.items] == before
+    assert [i.item_id for i in then.items] != before
+    assert shown(engine) == before
+    saved = engine.recipes.save(POPULAR, note="what sells", after=engine.recipes.current().version)
+    assert shown(engine) == [i.item_id for i in then.items]
+    engine.recipes.undo(after=saved.version)
+    assert shown(engine) == before
+
+
+def test_another_process_sees_a_new_version_with_its_next_feed(
+    engine: Engine, folder: Path
+) -> None:
+    before = shown(engine)
+    with open_workspace(folder, config=CONFIG) as other:
+        other.recipes.save(POPULAR, note="what sells", after=other.recipes.current().version)
+    assert shown(engine) != before
+
+
+def test_quotas_bound_what_a_source_brings(engine: Engine) -> None:
+    before = sources(engine)
+    assert before["trending"] > 5
+    edits = {"retrieval.most.trending": 5, "retrieval.most.fresh": 0}
+    engine.recipes.save(edits, note="less of it", after=engine.recipes.current().version)
+    after = sources(engine)
+    assert after["trending"] == 5
+    assert "fresh" not in after
+    assert after["interests"] == before["interests"]
+
+
+def test_generations_are_compared_at_one_moment(engine: Engine) -> None:
+    first, second = (one.id for one in engine.generations())
+    left, right = engine.compare_feeds("u3", Variant(first), Variant(second))
+    assert (left.generation, right.generation) == (first, second)
+    assert [i.item_id for i in left.items] == [i.item_id for i in right.items]
+    with pytest.raises(NoGenerationError):
+        engine.compare_feeds("u3", Variant("20200101-000000"), Variant())
+
+
+def test_a_bad_edit_is_refused_before_anything_is_asked(engine: Engine) -> None:
+    with pytest.raises(ConfigError, match=r"feed\.diversity"):
+        engine.compare_feeds("u3", Variant(), Variant(edits={"feed.diversity": 7}))
+
+
+def test_dials_are_those_of_the_generation(engine: Engine) -> None:
+    found = {dial.name: dial for dial in engine.dials({"feed.fatigue": 5})}
+    assert (found["feed.fatigue"].value, found["feed.fatigue"].before) == (5, 2)
+    weights = [d for d in engine.dials() if d.name.startswith("recipe.return.") and d.value]
+    assert weights
+
+
+def test_a_look_is_explained_as_the_answer_would_be(engine: Engine) -> None:
+    feed, why = engine.look("u3", limit=10)
+    logged = engine.explain(engine.feed("u3", limit=10).request_id)
+    same = ("interests", "dropped", "passed_over", "impressions")
+    assert [why[name] for name in same] == [logged[name] for name in same]
+    assert [i["item_id"] for i in why["impressions"]] == [i.item_id for i in feed.items]
+    trace = why["trace"]
+    assert trace["merged"] - sum(trace["dropped"].values()) >= 10
+    assert {reason: min(n, 3) for reason, n in trace["dropped"].items()} == {
+        reason: len(items) for reason, items in why["dropped"].items()
+    }
+
+
+def test_what_the_selector_moved_is_told(engine: Engine) -> None:
+    edits = {"feed.diversity": 1.0}
+    engine.recipes.save(edits, note="spread", after=engine.recipes.current().version)
+    why = engine.look("u3", limit=4)[1]
+    ranks = [one["rank"] for one in why["impressions"]]
+    assert sorted(ranks) != list(range(4))
+    assert sorted({*range(4)} - {*ranks})[:3] == [one["rank"] for one in why["passed_over"]]
+    assert why["passed_over"][0]["title"]
+    assert why["impressions"][0]["novelty"] == pytest.approx(1, abs=1e-3)
+    engine.recipes.save(
+        {"feed.diversity": 0.0}, note="by score", after=engine.recipes.current().version
+    )
+    assert [one["rank"] for one in engine.look("u3", limit=8)[1]["impressions"]] == [*range(8)]
