@@ -798,6 +798,20 @@ class Engine:
         """
         return explained(self._traced(request_id), self.store)
 
+    def newest_requests(self, *, limit: int = 50) -> list[dict[str, Any]]:
+        """Give the feeds that were answered last, the newest first: ``request_id, user_id, ts, surface, items``.
+
+        ``user_id`` is empty where nobody known asked; ``items`` is how many were shown.
+        """
+        check_limit(limit, MAX_LIMIT)
+        self.traces.flush()
+        found = self.store.newest_requests(limit=limit)
+        users = self.store.user_ids(np.array([row[1] for row in found], np.int64))
+        return [
+            {"request_id": id_, "user_id": user_id, "ts": ts_ms, "surface": surface, "items": shown}
+            for (id_, _, ts_ms, surface, shown), user_id in zip(found, users, strict=True)
+        ]
+
     def _traced(self, request_id: str) -> dict[str, Any]:
         self.traces.flush()
         found = self.store.request(request_id)

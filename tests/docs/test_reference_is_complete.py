@@ -67,6 +67,7 @@ FREE = {
     "recipe.pins",
     "ranking.label_weights",
     "feed.weights",
+    "retrieval.most",
 }  # tables with names of the user's own
 
 

@@ -68,9 +68,9 @@ def test_every_dial_says_who_gave_it_its_value() -> None:
     found = {d.name: d for d in dials(plain_recipe(), config, {"feed.fatigue": 3.0}, ["buy"])}
     assert (found["feed.fatigue"].value, found["feed.fatigue"].before) == (3.0, 2.0)
     assert found["feed.fatigue"].origin == "edited"
-    assert (found["feed.diversity"].value, found["feed.diversity"].origin) == (0.1, "build")
-    assert found["recipe.visit.trending.7d"].origin == "wayline.toml"
-    assert found["recipe.visit.content.last"].origin == "build"
+    assert (found["feed.diversity"].value, found["feed.diversity"].origin) == (0.1, "the build")
+    assert found["recipe.visit.trending.7d"].origin == "the settings"
+    assert found["recipe.visit.content.last"].origin == "the build"
     assert found["feed.weights.buy"].value == 1.0
     assert found["retrieval.most.fresh"].value is None
     assert len([name for name in found if name.startswith("recipe.")]) == 3 * len(SIGNALS)

@@ -79,6 +79,9 @@ class OneKey:
     def scope_of(self, key: str) -> Scope | None:
         return Scope.READ if key == self.key else None
 
+    def name_of(self, key: str) -> str:
+        return "reader" if key == self.key else ""
+
 
 def signed_in(door: OneKey) -> tuple[Guard, str]:
     """A guard, and the cookie of somebody who signed in."""

@@ -10,7 +10,7 @@ from wayline.recipes.edits import QUOTAS, SINGLE, UTILITY, WEIGHTS, Range, range
 from wayline.retrieval.recipe import REGIMES, Recipe
 from wayline.retrieval.signals import SIGNALS
 
-BUILD, SETTINGS, EDITED = "build", "wayline.toml", "edited"
+BUILD, SETTINGS, EDITED = "the build", "the settings", "edited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Dial:
     before : float or None
         What it would be without the edits.
     origin : str
-        Who gave it its value: "build", "wayline.toml" (or a default of it) or "edited".
+        Who gave it its value: "the build", "the settings" (with their defaults) or "edited".
     allowed : Range
     """
 

@@ -101,10 +101,17 @@ class Door:
 
     def scope_of(self, key: str) -> Scope | None:
         """What the bearer of a key may do in the studio: what it may over REST; None for one that does not count."""
+        grant = self._granted(key)
+        return None if grant is None else grant.scope
+
+    def name_of(self, key: str) -> str:
+        """What a key is called among people; empty for one that does not count."""
+        grant = self._granted(key)
+        return "" if grant is None else grant.name
+
+    def _granted(self, key: str) -> Grant | None:
         try:
-            return self.grant(
-                key.encode().decode("latin-1")
-            ).scope  # as a header would have brought it
+            return self.grant(key.encode().decode("latin-1"))  # as a header would have brought it
         except BadKeyError:
             return None
 

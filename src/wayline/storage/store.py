@@ -404,6 +404,10 @@ class Store(Protocol):
         """The ids of what was shown to one person, by time; empty for an unknown key."""
         ...
 
+    def newest_requests(self, *, limit: int = 50) -> list[tuple[str, int, int, str | None, int]]:
+        """``(request_id, user_key, ts_ms, surface, shown)`` of the requests that were kept last, the newest first."""
+        ...
+
     def shown_items(self, chain_id: str) -> IntVector:
         """Keys of the items already shown in a cursor chain, in the order shown; empty for an
         unknown chain.

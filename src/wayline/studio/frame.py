@@ -13,8 +13,8 @@ from fastapi import Request
 from nicegui import ui
 
 from wayline.access import Scope
+from wayline.studio.context import ENGINE, GUARD, PREFIX
 from wayline.studio.guard import COOKIE
-from wayline.studio.mounting import ENGINE, GUARD, PREFIX
 from wayline.studio.pieces import button, says, tag
 
 if TYPE_CHECKING:
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 THEME = "wayline_theme"
 THEMES: dict[str, bool | None] = {"auto": None, "light": False, "dark": True}
 ICONS = {"auto": "brightness_auto", "light": "light_mode", "dark": "dark_mode"}
-PAGES = (("Overview", "/"), ("People", "/person"), ("Generations", "/generations"))
+PAGES = (
+    ("Overview", "/"),
+    ("People", "/person"),
+    ("Why", "/why"),
+    ("Recipe", "/recipe"),
+    ("Generations", "/generations"),
+)
 STYLE = files("wayline.studio").joinpath("studio.css").read_text("utf-8")
 
 
@@ -37,9 +43,19 @@ def check_of(request: Request) -> Callable[[Scope], None]:
     return partial(request.scope[GUARD].check, request.cookies.get(COOKIE, ""))
 
 
+def who_of(request: Request) -> str:
+    """The name of the key that this page's visitor signed in with; empty where none is asked for."""
+    return str(request.scope[GUARD].name_of(request.cookies.get(COOKIE, "")))
+
+
 def person_path(user_id: str) -> str:
     """The path of a person's page, inside the studio."""
     return "/person/" + quote(user_id, safe="")
+
+
+def why_path(request_id: str) -> str:
+    """The path of the page that takes a feed apart, inside the studio."""
+    return "/why/" + quote(request_id, safe="")
 
 
 @contextmanager

@@ -40,6 +40,10 @@ class Door(Protocol):
         """What the bearer of this one may do, now; None for one that does not count."""
         ...
 
+    def name_of(self, key: str) -> str:
+        """What the key is called among people; empty for one that does not count."""
+        ...
+
 
 class Guard:
     """Decides on every request and every socket of the studio.
@@ -75,6 +79,10 @@ class Guard:
             return Scope.ADMIN
         until, key = self._visits.get(ticket, (0.0, ""))
         return self._door.scope_of(key) if until > time.monotonic() else None
+
+    def name_of(self, ticket: str) -> str:
+        """Give the name of the key that the bearer of a cookie signed in with; empty where none is asked for."""
+        return self._door.name_of(self._visits[ticket][1]) if ticket in self._visits else ""
 
     def check(self, ticket: str, needed: Scope) -> None:
         """Let a click through that changes something, also on a page that was opened long ago.

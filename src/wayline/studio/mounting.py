@@ -12,16 +12,12 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wayline.studio.context import ENGINE, GUARD, PREFIX
 from wayline.studio.guard import Door, Guard
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
 
-PREFIX = "/studio"
-ENGINE = "wayline.engine"
-"""Where pages find the engine in their request's scope: NiceGUI's pages belong to the process, engines to an app."""
-GUARD = "wayline.guard"
-"""Where they find who let the request in."""
 POLICY = "; ".join(
     (
         "default-src 'self'",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wayline.access import Scope
-from wayline.interests.controls import INTEREST, control_rows
+from wayline.interests.controls import INTEREST, JOURNEY, control_rows
 from wayline.schema import (
     CONTROL_PREFIXES,
     NOT_INTERESTED,
@@ -39,6 +39,8 @@ class Person:
         The newest of what they did, newest first.
     supposed : list of ActionRecord
         What the visitor tried in the sandbox, newest first.
+    why : dict
+        The decision behind the feed, as ``Engine.explain`` has it.
     on_map : list of str
         Distinct items of both, newest first, then those of the feed; ``vectors`` are theirs.
     titles : dict of str to str
@@ -56,6 +58,7 @@ class Person:
     interests: list[Interest] = field(default_factory=list)
     journeys: list[Journey] = field(default_factory=list)
     feed: Feed | None = None
+    why: dict[str, Any] = field(default_factory=dict)
     on_map: list[str] = field(default_factory=list)
     vectors: FloatMatrix | None = None
     titles: dict[str, str] = field(default_factory=dict)
@@ -101,11 +104,11 @@ class Visit:
         if not built or not (actions or self._supposed):
             return blank
         supposing = self._supposed if self.sandbox else []
-        feed = (
-            engine.feed(user_id, supposing=supposing)
-            if self.sandbox
-            else engine.feed(user_id, surface=SURFACE)
-        )
+        if self.sandbox:
+            feed, why = engine.look(user_id, supposing=supposing)
+        else:
+            feed = engine.feed(user_id, surface=SURFACE)
+            why = engine.explain(feed.request_id)
         interests = engine.interests(user_id, supposing=supposing)
         tried = self._records(blank.now) if self.sandbox else []
         on_map = _distinct(tried + actions, feed)
@@ -120,6 +123,7 @@ class Visit:
             interests=interests,
             journeys=engine.journeys(user_id, supposing=supposing),
             feed=feed,
+            why=why,
             on_map=on_map,
             vectors=engine.item_vectors(on_map),
             titles=engine.item_titles(
@@ -143,10 +147,20 @@ class Visit:
             self._check(Scope.WRITE)
             self._engine.change_interest(self.user_id, interest.id, **said)
             return
+        self._suppose(INTEREST, interest.id, interest.medoid, said)
+
+    def steer_journey(self, journey: Journey, **said: Any) -> None:
+        """Rename, mute or boost a journey: as the person, or in the sandbox."""
+        if not self.sandbox:
+            self._check(Scope.WRITE)
+            words = {("name" if key == "label" else key): value for key, value in said.items()}
+            self._engine.change_journey(self.user_id, journey.id, **words)
+            return
+        self._suppose(JOURNEY, journey.id, journey.evidence[0].item_id, said)
+
+    def _suppose(self, subject: str, id_: str, item_id: str, said: Mapping[str, Any]) -> None:
         words = {"label": None, "muted": None, "boost": None, "reset": False, **said}
-        rows = control_rows(
-            INTEREST, self.user_id, interest.id, interest.medoid, self._engine.now(), **words
-        )
+        rows = control_rows(subject, self.user_id, id_, item_id, self._engine.now(), **words)
         self._supposed += [{name: row[name] for name in SUPPOSED_FIELDS} for row in rows]
 
     def take_back(self, *, everything: bool = False) -> None:

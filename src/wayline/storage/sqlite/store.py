@@ -236,6 +236,10 @@ class SqliteStore:
         with self._connections.reading() as connection:
             return traces.user_requests(connection, user_key)
 
+    def newest_requests(self, *, limit: int = 50) -> list[tuple[str, int, int, str | None, int]]:
+        with self._connections.reading() as connection:
+            return traces.newest_requests(connection, limit)
+
     def shown_items(self, chain_id: str) -> IntVector:
         with self._connections.reading() as connection:
             return traces.shown_items(connection, chain_id)

@@ -206,6 +206,22 @@ def user_requests(connection: sqlite3.Connection, user_key: int) -> list[str]:
     return [request_id for (request_id,) in rows]
 
 
+def newest_requests(
+    connection: sqlite3.Connection, limit: int
+) -> list[tuple[str, int, int, str | None, int]]:
+    """See ``Store.newest_requests``."""
+    surfaces = names(connection, SURFACES)
+    rows = connection.execute(
+        "SELECT request_id, user_key, ts_ms, surface_key, shown FROM requests "
+        "ORDER BY request_number DESC LIMIT ?",
+        (limit,),
+    )
+    return [
+        (request_id, user_key, ts_ms, surfaces[surface_key - 1] if surface_key else None, shown)
+        for request_id, user_key, ts_ms, surface_key, shown in rows
+    ]
+
+
 def shown_items(connection: sqlite3.Connection, chain_id: str) -> IntVector:
     """See ``Store.shown_items``."""
     rows = connection.execute(

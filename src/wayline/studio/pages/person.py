@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from nicegui import run, ui
 from nicegui.element import Element
 
-from wayline.errors import WaylineError
-from wayline.schema import Interest
 from wayline.studio.frame import check_of, engine_of, frame, person_path
 from wayline.studio.pages import person_feed, person_interests, person_past
+from wayline.studio.pages.person_state import State
 from wayline.studio.pieces import button, empty, says, section, tag
 from wayline.studio.views import history
-from wayline.studio.views.colours import Colours
 from wayline.studio.views.people_map import Plane, options, points
 from wayline.studio.visit import MOST_ACTIONS, Person, Visit
 
@@ -80,81 +76,39 @@ def _search(engine: Engine, user_id: str) -> None:
     lucky.on_click(surprise)
 
 
-@dataclass
-class Before:
-    """What stood on the page before the last click."""
-
-    interests: list[Interest] | None = None
-    feed: list[str] | None = None
-
-
-@dataclass
 class Board:
     """The parts of a person's page, filled anew after every click, without a reload."""
 
-    visit: Visit
-    line: Any
-    bar: Element
-    body: Element
-    colours: Colours = field(default_factory=Colours)
-    plane: Plane | None = None
-    person: Person | None = None
-    before: Before = field(default_factory=Before)
-    places: dict[str, Element] = field(default_factory=dict)
-    chart: Any = None
-    filter: str = history.ALL
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # clicks take effect one by one
+    def __init__(self, visit: Visit, line: Any, bar: Element, body: Element) -> None:
+        self.line, self.bar, self.body = line, bar, body
+        self.places: dict[str, Element] = {}
+        self.chart: Any = None
+        self.state = State(visit, self._show, self._fail)
+        ui.timer(0.01, self.state.refresh, once=True)
 
-    def __post_init__(self) -> None:
-        ui.timer(0.01, self.refresh, once=True)
+    def _fail(self, said: str) -> None:
+        self.line.text = said
 
-    async def refresh(self) -> None:
-        """Ask again, and show what changed."""
-        try:
-            person = await run.io_bound(self.visit.look)
-        except WaylineError as error:
-            self.line.text = str(error)
-            return
-        except Exception:
-            self.line.text = "The server failed: see its log."
-            raise
-        if (
-            person is not None and not self.body.is_deleted
-        ):  # the server is going down; the page was left
-            self.show(person)
-
-    async def do(self, what: Any, *args: Any, **named: Any) -> None:
-        """Do what a click asks for, then show what it changed."""
-        async with self.turn:
-            old = self.person
-            try:
-                await run.io_bound(what, *args, **named)
-            except WaylineError as error:
-                ui.notify(str(error), type="warning")
-                return
-            if old is not None and old.feed is not None:
-                self.before = Before(old.interests, [item.item_id for item in old.feed.items])
-            await self.refresh()
-
-    def show(self, person: Person) -> None:
+    def _show(self, state: State, person: Person) -> None:
         """Fill every part."""
-        self.person = person
+        if self.body.is_deleted:  # the page was left
+            return
         self.line.text = history.summary(person, MOST_ACTIONS)
         if not person.built or not person.known or person.feed is None or person.vectors is None:
             self._nothing(person)
             return
-        self.colours.learn(interest.id for interest in person.interests)
-        self.plane = self.plane or Plane(person.vectors)
+        state.colours.learn(interest.id for interest in person.interests)
+        state.plane = state.plane or Plane(person.vectors)
         if not self.places:
             self._lay_out()
         self._fill_bar()
         self.chart.options.clear()
-        self.chart.options.update(options(points(person, self.plane, self.colours)))
+        self.chart.options.update(options(points(person, state.plane, state.colours)))
         self.chart.update()
-        person_interests.fill(self.places["interests"], self)
-        person_feed.fill(self.places["feed"], self)
-        person_past.fill_journeys(self.places["journeys"], person)
-        person_past.fill_history(self.places["history"], self)
+        person_interests.fill(self.places["interests"], state)
+        person_feed.fill(self.places["feed"], state)
+        person_past.fill_journeys(self.places["journeys"], state)
+        person_past.fill_history(self.places["history"], state)
 
     def _nothing(self, person: Person) -> None:
         self.bar.set_visibility(False)
@@ -191,7 +145,7 @@ class Board:
             self.places[title.lower()] = tag("div")
 
     def _fill_bar(self) -> None:
-        visit = self.visit
+        visit, do = self.state.visit, self.state.do
         self.bar.clear()
         with self.bar:
             switch = ui.switch("Sandbox", value=visit.sandbox, on_change=self._switch)
@@ -203,17 +157,8 @@ class Board:
             )
             says("span", said, "note" if visit.sandbox else "note real")
             if visit.sandbox and visit.tried:
-                button("Undo", lambda: self.do(visit.take_back))
-                button("Start over", lambda: self.do(visit.take_back, everything=True))
+                button("Undo", lambda: do(visit.take_back))
+                button("Start over", lambda: do(visit.take_back, everything=True))
 
     async def _switch(self, event: Any) -> None:
-        async with self.turn:
-            if event.value:
-                self.visit.sandbox = True
-            else:
-                try:
-                    self.visit.leave_sandbox()
-                except WaylineError as error:
-                    ui.notify(str(error), type="warning")
-            self.before = Before()
-            await self.refresh()
+        await self.state.switch(to_sandbox=bool(event.value))

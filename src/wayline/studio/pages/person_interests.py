@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
-from nicegui import ui
 from nicegui.element import Element
 
-from wayline.interests.controls import MOST_BOOST, MOST_LABEL
+from wayline.interests.controls import MOST_BOOST
+from wayline.studio.pages.person_state import State
+from wayline.studio.pages.renaming import ask_name
 from wayline.studio.pieces import button, empty, fact, says, tag
 from wayline.studio.views.interests import InterestCard, cards
 from wayline.studio.views.words import count
-
-if TYPE_CHECKING:
-    from wayline.studio.pages.person import Board
 
 CARDS_SHOWN, MORE_SHOWN = 8, 24  # some people have hundreds
 STEP = 2.0  # of a boost
 
 
-def fill(place: Element, board: Board) -> None:
+def fill(place: Element, state: State) -> None:
     """Show the interests."""
-    person = board.person
+    person = state.person
     assert person is not None
     place.clear()
-    found = cards(person, board.colours, board.before.interests)
+    found = cards(person, state.colours, state.before.interests)
     heard = [card for card in found if not card.interest.muted]
     muted = [card for card in found if card.interest.muted]
     with place:
@@ -33,14 +30,14 @@ def fill(place: Element, board: Board) -> None:
             empty("No interest stands out yet: too few of the actions are on items with a vector.")
         with tag("div", "cards"):
             for card in heard[:CARDS_SHOWN]:
-                _card(card, board)
+                _card(card, state)
         smaller = heard[CARDS_SHOWN:]
         if smaller:
             with tag("details"):
                 says("summary", count(len(smaller), "smaller interest"))
                 with tag("div", "cards"):
                     for card in smaller[:MORE_SHOWN]:
-                        _card(card, board)
+                        _card(card, state)
                 if len(smaller) > MORE_SHOWN:
                     says("p", f"and {len(smaller) - MORE_SHOWN:,} smaller still", "note")
         if muted:
@@ -49,11 +46,11 @@ def fill(place: Element, board: Board) -> None:
                 for card in muted:
                     with tag("li"):
                         says("span", card.label)
-                        unmute = partial(board.do, board.visit.steer, card.interest, muted=False)
+                        unmute = partial(state.do, state.visit.steer, card.interest, muted=False)
                         button("unmute", unmute, label=f"Unmute {card.label}")
 
 
-def _card(card: InterestCard, board: Board) -> None:
+def _card(card: InterestCard, state: State) -> None:
     with tag("article", "card") as article:
         article.style(f"--own: {card.colour}")
         with tag("div", "card-head"):
@@ -69,32 +66,14 @@ def _card(card: InterestCard, board: Board) -> None:
         rest = f" and {card.more} more" if card.more else ""
         says("p", " · ".join(card.members) + rest, "members")
         with tag("div", "acts", role="group", aria_label=f"Steer {card.label}"):
-            _controls(card, board)
+            _controls(card, state)
 
 
-def _controls(card: InterestCard, board: Board) -> None:
-    steer = partial(board.do, board.visit.steer, card.interest)
+def _controls(card: InterestCard, state: State) -> None:
+    steer = partial(state.do, state.visit.steer, card.interest)
     boost = min(card.interest.boost * STEP, MOST_BOOST)
     button("boost", partial(steer, boost=boost), label=f"Boost {card.label}")
     button("mute", partial(steer, muted=True), label=f"Mute {card.label}")
-    button("rename", partial(_rename, card, board), label=f"Rename {card.label}")
+    button("rename", partial(ask_name, card.label, steer), label=f"Rename {card.label}")
     if card.interest.boost != 1:
         button("as it was", partial(steer, boost=1.0), "quiet", label=f"No boost for {card.label}")
-
-
-def _rename(card: InterestCard, board: Board) -> None:
-    """Ask for a name."""
-    with ui.dialog() as dialog, tag("form", "dialog") as form:
-        says("h3", "Call this interest")
-        name = ui.input(value=card.label).props(f"outlined dense autofocus maxlength={MOST_LABEL}")
-        name.props["aria-label"] = "Name"
-        with tag("div", "acts"):
-            button("Cancel", dialog.close)
-            button("Rename", lambda: None, "primary").props("type=submit")
-
-    async def done() -> None:
-        dialog.close()
-        await board.do(board.visit.steer, card.interest, label=name.value)
-
-    form.on("submit.prevent", done)
-    dialog.open()

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from nicegui import ui
 from nicegui.element import Element
 
-from wayline.studio.pieces import empty, says, tag
+from wayline.interests.controls import MOST_BOOST
+from wayline.studio.pages.person_state import State
+from wayline.studio.pages.renaming import ask_name
+from wayline.studio.pieces import button, empty, says, tag
 from wayline.studio.views import history
 from wayline.studio.views.journeys import JourneyRow, line
-from wayline.studio.visit import Person
-
-if TYPE_CHECKING:
-    from wayline.studio.pages.person import Board
 
 ROWS_SHOWN = 60
+STEP = 2.0  # of a boost
 
 
-def fill_journeys(place: Element, person: Person) -> None:
+def fill_journeys(place: Element, state: State) -> None:
     """Show the journeys on a line of time."""
+    person = state.person
+    assert person is not None
     place.clear()
     found = line(person.journeys, person.now)
     with place:
@@ -33,10 +36,10 @@ def fill_journeys(place: Element, person: Person) -> None:
             says("span", found.end)
         with tag("ul", "journeys"):
             for row in found.rows:
-                _journey(row)
+                _journey(row, state)
 
 
-def _journey(row: JourneyRow) -> None:
+def _journey(row: JourneyRow, state: State) -> None:
     with tag("li", "journey ended" if row.stage == "ended" else "journey"):
         with tag("div", "journey-head"):
             says("h3", row.name)
@@ -55,24 +58,41 @@ def _journey(row: JourneyRow) -> None:
         says("p", f"{row.span}: {evidence}{rest}", "members")
         if row.related:
             says("p", "others on it are also on: " + ", ".join(row.related), "note")
+        with tag("div", "acts", role="group", aria_label=f"Steer the journey {row.name}"):
+            _controls(row, state)
 
 
-def fill_history(place: Element, board: Board) -> None:
+def _controls(row: JourneyRow, state: State) -> None:
+    journey, name = row.journey, row.name
+    steer = partial(state.do, state.visit.steer_journey, journey)
+    if journey.muted:
+        button("unmute", partial(steer, muted=False), label=f"Unmute the journey {name}")
+        return
+    boost = min(journey.boost * STEP, MOST_BOOST)
+    button("boost", partial(steer, boost=boost), label=f"Boost the journey {name}")
+    button("mute", partial(steer, muted=True), label=f"Mute the journey {name}")
+    button("rename", partial(ask_name, name, steer), label=f"Rename the journey {name}")
+    if journey.boost != 1:
+        as_it_was = partial(steer, boost=1.0)
+        button("as it was", as_it_was, "quiet", label=f"No boost for the journey {name}")
+
+
+def fill_history(place: Element, state: State) -> None:
     """Show what was done, of one kind or of all."""
-    person = board.person
+    person = state.person
     assert person is not None
     names = history.names(person)
-    if board.filter not in names:
-        board.filter = history.ALL
+    if state.filter not in names:
+        state.filter = history.ALL
 
     def choose(event: Any) -> None:
-        board.filter = event.value
-        fill_history(place, board)
+        state.filter = event.value
+        fill_history(place, state)
 
-    found = history.rows(person, board.filter)
+    found = history.rows(person, state.filter)
     place.clear()
     with place:
-        select = ui.select(names, value=board.filter, on_change=choose)
+        select = ui.select(names, value=state.filter, on_change=choose)
         select.props("outlined dense options-dense").classes("filter")
         select.props["aria-label"] = "Show"
         with tag("div", "scroll", tabindex="0"), tag("table", "history"):

@@ -13,8 +13,12 @@ EVIDENCE_SHOWN = 6
 
 @dataclass(frozen=True, slots=True)
 class JourneyRow:
-    """One journey; ``left`` and ``width`` of its bar and the ``dots`` of its evidence are percents of the line."""
+    """One journey, and what it says of itself.
 
+    ``left`` and ``width`` of its bar and the ``dots`` of its evidence are percents of the line.
+    """
+
+    journey: Journey
     name: str
     stage: str
     evergreen: bool
@@ -50,11 +54,13 @@ def line(journeys: Sequence[Journey], now: int) -> JourneyLine:
 
     rows = [
         JourneyRow(
+            journey=j,
             name=j.name,
             stage=j.stage,
             evergreen=j.evergreen,
             muted=j.muted,
-            facts=f"{share(j.confidence)} sure · score {j.score:.2f} · {count(j.actions, 'action')}",
+            facts=f"{share(j.confidence)} sure · score {j.score:.2f} · {count(j.actions, 'action')}"
+            + (f" · boost × {j.boost:g}" if j.boost != 1 else ""),
             span=f"{day(j.first_at)} – {day(j.last_at)}",
             evidence=[(e.title or e.item_id, day(e.last_at)) for e in j.evidence[:EVIDENCE_SHOWN]],
             more=max(len(j.evidence) - EVIDENCE_SHOWN, 0),

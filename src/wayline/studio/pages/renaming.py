@@ -1,0 +1,29 @@
+"""Asks for a person's own name of an interest or a journey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nicegui import ui
+
+from wayline.interests.controls import MOST_LABEL
+from wayline.studio.pieces import button, says, tag
+
+
+def ask_name(now: str, steer: Callable[..., Any]) -> None:
+    """Ask for a name; ``steer(label=...)`` is awaited with what comes."""
+    with ui.dialog() as dialog, tag("form", "dialog") as form:
+        says("h2", "Call it")
+        name = ui.input(value=now).props(f"outlined dense autofocus maxlength={MOST_LABEL}")
+        name.props["aria-label"] = "Name"
+        with tag("div", "acts"):
+            button("Cancel", dialog.close)
+            button("Rename", lambda: None, "primary").props("type=submit")
+
+    async def done() -> None:
+        dialog.close()
+        await steer(label=name.value)
+
+    form.on("submit.prevent", done)
+    dialog.open()
