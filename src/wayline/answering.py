@@ -171,6 +171,7 @@ def fill_up(
         read=candidates.read,
         read_row=_unread(candidates, len(rest)),
         shortened=candidates.shortened,
+        share=candidates.share,
         journey=_with_no_journey(candidates, rest),
     )
     return joined, trace
@@ -276,6 +277,7 @@ def request_trace(
             ],
             "strength": round(STRENGTH * query.diversity, 4),
             "scored": trace.scored,
+            "ranker_share": candidates.share,
             "stage_ms": trace.stage_ms,
             "degraded": trace.degraded,
         },

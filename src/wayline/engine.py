@@ -665,6 +665,11 @@ class Engine:
         checked = self.recipes.current().edits if edits is None else check_edits(edits)
         return dials(served.built_recipe, self.config, checked, served.head_names())
 
+    def ranker_shares(self) -> dict[str, float]:
+        """What a learned ranker has of the order, by regime, the recipe having the rest; empty without one."""
+        learned = self._serving.generation().learned
+        return {} if learned is None else dict(learned.ranker.description.regimes)
+
     def actions(
         self, user_id: str, *, limit: int = 100, at: At | None = None
     ) -> list[ActionRecord]:

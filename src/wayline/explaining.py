@@ -80,7 +80,11 @@ def explained(found: dict[str, Any], store: Store) -> dict[str, Any]:
                 "score": round(impression["score"], 4),
                 "propensity": round(impression["propensity"], 4),
                 "parts": _parts(
-                    impression["score"], found["features"][row : row + 1], weights, ranked
+                    impression["score"],
+                    found["features"][row : row + 1],
+                    weights,
+                    ranked,
+                    float(trace.get("ranker_share", 1.0)),  # an older trace does not say it
                 ),
                 "probabilities": why.get("p", {}),
                 "sources": why.get("sources", []),
@@ -147,16 +151,21 @@ def _answers(store: Store, request_id: str) -> dict[int, list[str]]:
 
 
 def _parts(
-    score: float, features: npt.NDArray[np.float16], weights: Mapping[str, float], ranked: float
+    score: float,
+    features: npt.NDArray[np.float16],
+    weights: Mapping[str, float],
+    ranked: float,
+    share: float,
 ) -> dict[str, float]:
-    """What each signal, or the ranker, adds to a score; ``feedback`` is the rest: interest, boost and fatigue."""
-    if np.isfinite(ranked):
-        parts = {"ranker": round(ranked, 4)}
-    elif features.shape[0] == 1 and features.shape[1] >= len(weights):
-        signals = zip(weights.items(), features[0, : len(weights)], strict=True)
-        parts = {name: round(float(value) * w, 4) for (name, w), value in signals if w}
-    else:
+    """What each signal and the ranker add to a score; ``feedback`` is the rest: interest, boost and fatigue."""
+    if features.shape[0] != 1 or features.shape[1] < len(weights):
         return {}
+    by_ranker = np.isfinite(ranked)
+    left = 1 - share if by_ranker else 1.0
+    signals = zip(weights.items(), features[0, : len(weights)], strict=True)
+    parts = {name: round(float(value) * w * left, 4) for (name, w), value in signals if w and left}
+    if by_ranker:
+        parts["ranker"] = round(share * ranked, 4)
     rest = score - sum(parts.values())
     # Features are kept in half precision: a rest of that size says nothing.
     return {**parts, "feedback": round(rest, 4)} if abs(rest) > 0.02 else parts

@@ -19,6 +19,7 @@ from wayline.engine import Engine
 from wayline.errors import MissingPackageError, TooLittleToTrainError
 from wayline.ranking.examples.served import logged_scores, served_examples
 from wayline.ranking.learned import FOLDER, WEIGHTS, LearnedRanker
+from wayline.schema import Variant
 
 ITEMS = 60
 RANKING: dict[str, Any] = {  # a margin below 0: it serves however it came out
@@ -75,6 +76,29 @@ def test_the_ranker_reads_what_is_supposed_as_it_reads_what_was_done(shop: Engin
     assert looked.items[0].probabilities != before.items[0].probabilities
 
 
+def test_a_ranked_score_is_explained_by_shares_of_the_ranker_and_the_recipe(shop: Engine) -> None:
+    feed = shop.feed("u1", limit=10)
+    found = shop.explain(feed.request_id)
+    share = found["trace"]["ranker_share"]
+    assert share == shop.ranker_shares()[found["trace"]["regime"]]
+    for shown, item in zip(found["impressions"], feed.items, strict=True):
+        assert shown["probabilities"] == item.probabilities
+        assert sum(shown["parts"].values()) == pytest.approx(item.score, abs=0.03)
+        assert "feedback" not in shown["parts"]  # nobody was shown anything before
+
+
+def test_the_team_weighs_heads_as_the_settings_would(shop: Engine) -> None:
+    before = shop.feed("u1", limit=10, supposing=[])
+    turned = {"feed.weights.buy": -1.0, "feed.weights.return": 1.0}
+    now, then = shop.compare_feeds("u1", Variant(), Variant(edits=turned), limit=10)
+    assert now.items == before.items
+    assert [i.item_id for i in then.items] != [i.item_id for i in now.items]
+    with opened(
+        shop.path, ranking=RANKING, feed={"weights": {"buy": -1.0, "return": 1.0}}
+    ) as other:
+        assert other.feed("u1", limit=10, supposing=[]).items == then.items
+
+
 def test_somebody_with_hardly_a_history_keeps_the_recipe(shop: Engine) -> None:
     feed = shop.feed("nobody", limit=5)
     assert [item.probabilities for item in feed.items] == [{}] * 5
@@ -86,7 +110,7 @@ def test_what_was_scored_can_be_scored_again_from_what_was_logged(shop: Engine) 
         shop.feed(f"u{user}", limit=20)
     shop.traces.flush()
     requests = shop.store.scored_requests()
-    served = shop._serve().learned
+    served = shop._serving.generation().learned
     assert served is not None
     ranker = served.ranker
     examples = served_examples(
@@ -110,7 +134,7 @@ def test_the_offline_module_agrees_with_the_scorer_that_serves(shop: Engine) -> 
     for user in range(10):
         shop.feed(f"u{user}", limit=20)
     shop.traces.flush()
-    served = shop._serve().learned
+    served = shop._serving.generation().learned
     assert served is not None
     ranker = served.ranker
     examples = served_examples(
@@ -139,7 +163,7 @@ def test_an_answer_to_a_feed_becomes_a_label_of_what_was_scored(shop: Engine) ->
     row = {"user_id": "u5", "item_id": bought, "action": "buy", "ts": now}
     shop.add_actions([{**row, "request_id": feed.request_id}])
     shop.traces.flush()
-    served = shop._serve().learned
+    served = shop._serving.generation().learned
     assert served is not None
     heads = served.ranker.heads
     examples = served_examples(
@@ -160,7 +184,7 @@ def test_an_answer_to_a_feed_becomes_a_label_of_what_was_scored(shop: Engine) ->
 def test_a_ranker_that_raises_leaves_the_recipe_order_and_is_counted(
     shop: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = shop._serve().learned
+    served = shop._serving.generation().learned
     assert served is not None
     plain = opened_plain(shop)
 
@@ -184,7 +208,7 @@ def opened_plain(shop: Engine) -> list[str]:
 def test_a_ranker_that_hangs_costs_its_budget_once_and_then_nothing(
     shop: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = shop._serve().learned
+    served = shop._serving.generation().learned
     assert served is not None
     released = threading.Event()
 
@@ -209,7 +233,7 @@ def test_a_ranker_that_hangs_costs_its_budget_once_and_then_nothing(
 def test_a_score_that_is_no_number_leaves_the_recipe_order(
     shop: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = shop._serve().learned
+    served = shop._serving.generation().learned
     assert served is not None
     real = served.ranker.score
 
@@ -252,10 +276,10 @@ def damage(folder: Path, how: str) -> None:
 
 
 def test_a_build_takes_the_ranker_along_with_its_items_turned_into_its_space(shop: Engine) -> None:
-    before = shop._serve().learned
+    before = shop._serving.generation().learned
     assert before is not None
     shop.build()
-    after = shop._serve().learned
+    after = shop._serving.generation().learned
     assert after is not None
     assert before.ranker is not after.ranker
     there = np.abs(before.ranker.table).any(axis=1)

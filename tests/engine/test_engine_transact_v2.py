@@ -65,7 +65,7 @@ def test_it_answers_with_probabilities_reads_whole_histories_and_leaks_nothing(
     assert isinstance(reading, Selecting)
     assert reading.shares.places == (8, 2, 2, 0)  # nobody was shown anything yet
     assert shop.doctor(leaks=True) == []
-    history = shop._serve().tokens(shop.store.user_key("u1") or 0, None)
+    history = shop._serving.generation().tokens(shop.store.user_key("u1") or 0, None)
     assert len(history) > RANKING["tokens"]
 
 
@@ -164,7 +164,7 @@ def test_once_feeds_were_shown_impressions_get_their_places_and_give_the_negativ
     assert report["decided"] == "ranker"
     assert reading.shares.impression == 2
     assert shop.doctor(leaks=True) == []
-    history = shop._serve().tokens(shop.store.user_key("u1") or 0, None)
+    history = shop._serving.generation().tokens(shop.store.user_key("u1") or 0, None)
     assert len(history) > history.impression_first
     ask_everybody(shop, 5)
     ranker = ranker_of(shop)

@@ -43,6 +43,8 @@ class Candidates:
         What the ranker read of the person's actions.
     read_row : int64 array, shape [C]
         The row of each candidate in ``read``, -1 for those the ranker was not asked about.
+    share : float
+        What the ranker has of the order of those that it was asked about; the scorers before it have the rest.
     shortened : bool
         The ranker was asked about fewer candidates than usual, because other requests waited.
     """
@@ -60,6 +62,7 @@ class Candidates:
     read: Block | None = None
     read_row: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
     shortened: bool = False
+    share: float = 0.0
     journey: IndexVector = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def __len__(self) -> int:

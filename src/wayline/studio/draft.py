@@ -95,6 +95,11 @@ class Draft:
         self._check(Scope.READ)
         return self._engine.dials(self.edits)
 
+    def shares(self) -> dict[str, float]:
+        """What a ranker has of the order, by regime."""
+        self._check(Scope.READ)
+        return self._engine.ranker_shares()
+
     def versions(self) -> list[RecipeVersion]:
         """All versions, the newest first."""
         self._check(Scope.READ)

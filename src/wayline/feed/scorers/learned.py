@@ -62,7 +62,7 @@ class LearnedOrder:
         self._lock = threading.Lock()
 
     def score(self, query: FeedQuery, candidates: Candidates) -> Candidates:
-        """Fill ``score``, ``inputs``, ``ranked``, ``probabilities``, ``read`` and ``shortened``."""
+        """Fill ``score``, ``inputs``, ``ranked``, ``probabilities``, ``read``, ``share`` and ``shortened``."""
         history = query.tokens
         if history is None or len(query.history) < MIN_HISTORY or not len(candidates):
             return candidates
@@ -92,7 +92,7 @@ class LearnedOrder:
             raise FloatingPointError("the ranker answered something that is no number")
         shortened = len(rows) < min(len(candidates), self._most)
         filled = _filled(candidates, rows, inputs, mixed(found.score, base, share), found)
-        return replace(filled, shortened=shortened)
+        return replace(filled, shortened=shortened, share=share)
 
     @staticmethod
     def _best(score: FloatVector, most: int) -> IntVector:

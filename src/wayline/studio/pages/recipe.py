@@ -20,7 +20,7 @@ from wayline.studio.draft import Draft, Sides
 from wayline.studio.frame import check_of, engine_of, frame, person_path, who_of
 from wayline.studio.pages.side_by_side import fill_sides
 from wayline.studio.pieces import button, empty, says, section, tag
-from wayline.studio.views.recipe import REGIME_WORDS, Knob, changed, form, number, saved
+from wayline.studio.views.recipe import REGIME_WORDS, Knob, changed, form, number, ranked, saved
 from wayline.studio.views.words import ago
 
 LIMIT = 10
@@ -54,6 +54,7 @@ class Places:
                 with section("Shape", "of every feed"):
                     self.shape = tag("div", "knobs")
                 with section("Weights", "of what is known, by when somebody comes"):
+                    self.ranked = says("p", "", "note")
                     self.weights = tag("div")
                 with section(
                     "Quotas", "most candidates of each source; empty: as many as it brings"
@@ -165,6 +166,7 @@ class Board:
             return
         self._places.line.text = saved(self._draft.base, wall_clock())
         found = form(dials, self._opened)
+        self._places.ranked.text = ranked(await self._ask(self._draft.shares) or {})
         self._values = {dial.name: dial.value for dial in dials}
         self._knobs(self._places.shape, found.shape)
         self._fill_weights(found.weights, found.unused)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wayline.recipes import Dial
@@ -194,6 +194,21 @@ def summed(left: Feed, right: Feed) -> str:
     if [i.item_id for i in left.items] == [i.item_id for i in right.items]:
         return "the same feed"
     return f"{fresh} of {len(right.items)} new" if fresh else "the same items in another order"
+
+
+def ranked(shares: Mapping[str, float]) -> str:
+    """Say what a ranker has of the order.
+
+    >>> ranked({"visit": 0.45, "return": 0.15})
+    'A trained ranker has 45% of the order in the middle of a visit, 15% coming back; the weights have the rest.'
+    """
+    some = [
+        f"{share:.0%} of the order {REGIME_WORDS.get(k, k)}" for k, share in shares.items() if share
+    ]
+    if not some:
+        return ""
+    said = ", ".join([some[0], *(one.replace(" of the order", "") for one in some[1:])])
+    return f"A trained ranker has {said}; the weights have the rest."
 
 
 def saved(version: RecipeVersion, now_ms: int) -> str:
