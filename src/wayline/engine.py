@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,7 @@ from wayline.serving import MAX_LIMIT, Serving, check_limit
 from wayline.storage.disk import full_disk_said
 from wayline.storage.generations import Generations
 from wayline.storage.store import open_store
+from wayline.storage.underway import Underway, Work
 from wayline.storage.vector_index import NO_KEY
 from wayline.supposing import Supposed
 from wayline.workspace import SETTINGS, copying, create_workspace, refuse_taken
@@ -144,6 +146,7 @@ class Engine:
         self.store = open_store(path, create=True)
         self.access = Access(self.store)  # API keys: who may call a server over this workspace
         self._generations = Generations(path / "data" / "generations")
+        self._underway = Underway(self._generations.root)
         self._serving = Serving(
             self.store, self._generations, self.config, clock=clock, build=lambda: self.build().id
         )
@@ -244,15 +247,15 @@ class Engine:
         progress : callable, optional
             Called with the step's name and the share of it that is done.
         """
-        with full_disk_said(self.path), self._generations.lock():
-            id_ = build_generation(
+        with self._at_work("build", progress) as (tell, work):
+            work.said = id_ = build_generation(
                 self.store,
                 self._generations,
                 self.config,
                 until_ts_ms=None if until is None else to_ts_ms(until),
                 now_ts_ms=wall_clock(),
                 cache=self.path / "data" / "cache",
-                progress=progress or (lambda _name, _share: None),
+                progress=tell,
             )
         self._serving.keeper.offer_all()
         return self._generation(id_)
@@ -273,13 +276,13 @@ class Engine:
         """
         if self._generations.current() is None:
             return self.build(progress=progress)
-        with full_disk_said(self.path), self._generations.lock():
-            id_ = rebuild_journeys(
+        with self._at_work("journeys", progress) as (tell, work):
+            work.said = id_ = rebuild_journeys(
                 self.store, self._generations, self.config,
                 since_ts_ms=None if since is None else to_ts_ms(since), learn=learn,
                 now_ts_ms=wall_clock(),
                 cache=self.path / "data" / "cache",
-                progress=progress or (lambda _name, _share: None),
+                progress=tell,
             )  # fmt: skip
         return self._generation(id_)
 
@@ -309,27 +312,51 @@ class Engine:
 
         if self._generations.current() is None:
             self.build(progress=progress)
-        with full_disk_said(self.path), self._generations.lock():
+        with self._at_work("training", progress) as (tell, work):
             trained = train_generation(
                 self.store,
                 self._generations,
                 tuned(self.config, self.recipes.current().edits),  # it has to beat what serves
                 now_ts_ms=wall_clock(),
                 cache=self.path / "data" / "cache",
-                progress=progress or (lambda _name, _share: None),
+                progress=tell,
                 go_on=go_on,
             )
+            work.said = f"{trained.generation}: {trained.report['why']}"
         found = self._generation(trained.generation)
         return replace(found, metrics={**found.metrics, "ranker": trained.report})
 
+    @contextmanager
+    def _at_work(self, kind: str, progress: Progress | None) -> Iterator[tuple[Progress, Work]]:
+        """Hold the lock of what makes generations, and write down how far it is."""
+        with (
+            full_disk_said(self.path),
+            self._generations.lock(),
+            self._underway.writing(kind, progress) as both,
+        ):
+            yield both
+
+    def underway(self) -> Work | None:
+        """The newest build or training of any process, how far it is, and its log; None where there never was one."""
+        return self._underway.read()
+
     def rollback(self) -> Generation:
-        """Go back to the generation before the current one."""
+        """Go back to the newest sound generation before the current one."""
         with self._generations.lock():
             return self._generation(self._generations.rollback())
 
     def generations(self) -> list[Generation]:
-        """All generations kept, oldest first."""
-        return [self._generation(id_) for id_ in self._generations.list()]
+        """All generations kept that can be read, oldest first."""
+        out = []
+        for id_ in self._generations.list():
+            with suppress(WorkspaceError):  # `broken_generations` tells
+                out.append(self._generation(id_))
+        return out
+
+    def broken_generations(self) -> dict[str, str]:
+        """Generations with a file missing or cut short, and the first thing wrong; ``doctor`` reads all of them."""
+        found = {id_: self._generations.glance(id_) for id_ in self._generations.list()}
+        return {id_: wrong[0] for id_, wrong in found.items() if wrong}
 
     def current_generation(self) -> str | None:
         """The id of the generation in use, None before the first build."""

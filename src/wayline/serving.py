@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from wayline.answering import (
     fill_up,
@@ -21,7 +22,7 @@ from wayline.answering import (
 )
 from wayline.clock import At, Clock, to_ts_ms, wall_clock
 from wayline.config import Config
-from wayline.errors import InputError, shorten
+from wayline.errors import InputError, WorkspaceError, shorten
 from wayline.feed.candidates import Candidates
 from wayline.feed.pipeline import Trace
 from wayline.feed.reasons import explain
@@ -98,9 +99,15 @@ class Serving:
         return served
 
     def _open(self, id_: str) -> ServedGeneration:
-        return ServedGeneration(
-            id_, self._generations, self._store, self._config, self._controls, self.histories
-        )
+        try:
+            return ServedGeneration(
+                id_, self._generations, self._store, self._config, self._controls, self.histories
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, pl.exceptions.PolarsError) as error:
+            raise WorkspaceError(
+                f"Generation {id_} is damaged ({type(error).__name__}: {shorten(str(error))}): run `wayline rollback` "
+                "or `wayline build`."
+            ) from error
 
     def _other(self, id_: str) -> ServedGeneration:
         """Another generation than the current one, for a look: the last one asked for stays open.

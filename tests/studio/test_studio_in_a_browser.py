@@ -13,7 +13,7 @@ import pytest
 
 import wayline
 from studio.conftest import StartServer
-from studio.studio_shop import DAY, EVIL, START, actions
+from studio.studio_shop import EVIL, actions
 
 Open = Callable[..., Any]
 
@@ -253,30 +253,3 @@ def test_a_key_is_asked_for_where_the_server_has_one(
     page.get_by_role("button", name="Sign out").click()
     page.get_by_label("API key").wait_for()
     assert page.context.cookies() == []
-
-
-def test_generations_are_compared_and_gone_back_to(
-    open_page: Open, shop: Path, tmp_path: Path, start_server: StartServer, shots: Path
-) -> None:
-    copied = Path(shutil.copytree(shop, tmp_path / "shop"))
-    with wayline.open(copied) as engine:
-        engine.add_actions(
-            [{"user_id": "ann", "item_id": "i2", "action": "buy", "ts": START + 40 * DAY}]
-        )
-        engine.build()
-        first, second = (one.id for one in engine.generations())
-    page = open_page(f"{start_server(copied)}/studio/generations")
-    page.get_by_text("in use", exact=True).wait_for()
-    mark(page)
-    assert second in page.locator("tr.now").inner_text()
-    assert "actions" in page.locator("tr.differs").all_inner_texts()[1]
-    page.screenshot(path=shots / "generations-1400-light.png", full_page=True)
-    page.get_by_role("button", name=f"Go back to {first}").click()
-    page.get_by_role("button", name="Cancel").click()
-    page.get_by_role("button", name=f"Go back to {first}").click()
-    page.get_by_role("button", name="Go back", exact=True).click()
-    page.locator("tr.now", has_text=first).wait_for()
-    assert page.get_by_role("button", name="Go back to").count() == 0
-    assert unreloaded(page)
-    with wayline.open(copied) as engine:
-        assert engine.current_generation() == first

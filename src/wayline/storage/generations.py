@@ -120,8 +120,25 @@ class Generations:
                 out.append(f"{id_}/{name} changed since it was built")
         return out
 
+    def glance(self, id_: str) -> builtins.list[str]:
+        """What is plainly wrong, one line each: ``verify`` by names and sizes alone, milliseconds for any size."""
+        try:
+            path, manifest = self.open(id_)
+        except WorkspaceError as error:
+            return [error.message]
+        out = []
+        for name, expected in manifest.get("files", {}).items():
+            try:
+                size = (path / name).stat().st_size
+            except OSError:
+                out.append(f"{id_}/{name} is missing")
+                continue
+            if size != expected["bytes"]:
+                out.append(f"{id_}/{name} has {size:,} bytes, expected {expected['bytes']:,}")
+        return out
+
     def rollback(self) -> str:
-        """Make the generation before the current one current, and give its id.
+        """Make the newest sound generation before the current one current, and give its id.
 
         Raises
         ------
@@ -129,10 +146,14 @@ class Generations:
             If there is none before it.
         """
         current = self.current()
-        before = [id_ for id_ in self.list() if current is not None and id_ < current]
+        before = [
+            id_
+            for id_ in self.list()
+            if current is not None and id_ < current and not self.glance(id_)
+        ]
         if not before:
             raise NoGenerationError(
-                f"There is no generation before {current or 'the first build'} to go back to: run "
+                f"There is no sound generation before {current or 'the first build'} to go back to: run "
                 "`wayline build` for a new one."
             )
         self._switch(before[-1])

@@ -35,6 +35,18 @@ class Change:
     after: float | None
 
 
+def some_people(engine: Engine) -> list[str]:
+    """Draw people to look at by chance, each once."""
+    found: dict[str, None] = {}
+    for _ in range(TRIES):
+        somebody = engine.anybody()
+        if somebody is not None:
+            found[somebody] = None
+        if len(found) == PEOPLE:
+            break
+    return list(found)
+
+
 class Draft:
     """Edits on their way to be a version. Every call may block.
 
@@ -107,14 +119,7 @@ class Draft:
 
     def some_people(self) -> list[str]:
         """Draw people to look at by chance, each once."""
-        found: dict[str, None] = {}
-        for _ in range(TRIES):
-            somebody = self._engine.anybody()
-            if somebody is not None:
-                found[somebody] = None
-            if len(found) == PEOPLE:
-                break
-        return list(found)
+        return some_people(self._engine)
 
     def preview(self, user_ids: list[str], limit: int) -> list[Sides]:
         """Give the feeds of some people as they are and as the draft would make them; nothing is kept."""

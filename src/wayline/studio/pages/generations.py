@@ -1,4 +1,4 @@
-"""The generations: what each was built from, how two differ, and the way back."""
+"""The generations: what each was built from, how two differ, what is being built, and the way back."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from nicegui import run, ui
-from nicegui.element import Element
 
 from wayline.access import Scope
 from wayline.clock import wall_clock
 from wayline.errors import WaylineError
-from wayline.schema import Generation
-from wayline.studio.frame import check_of, engine_of, frame
+from wayline.schema import Feed, Generation, Variant
+from wayline.storage.underway import Work
+from wayline.studio.draft import some_people
+from wayline.studio.frame import check_of, engine_of, frame, person_path
+from wayline.studio.pages.side_by_side import fill_sides
 from wayline.studio.pieces import button, empty, says, section, tag
-from wayline.studio.views.generations import compared, goes_back_to, lines
+from wayline.studio.starting import run_to_its_end
+from wayline.studio.views.generations import compared, goes_back_to, going, lines
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
 
 COLUMNS = ("generation", "built", "data until", "people", "items", "actions", "")
+LOOK_S = 1.0
+FEED_LIMIT = 10
 
 
 def register() -> None:
@@ -32,79 +37,110 @@ def page(request: Request) -> None:
     """Lay the page out; what it shows comes as soon as the browser is there."""
     with frame(request, "Generations"):
         says("h1", "Generations")
-        trouble = says("p", "", "trouble")
+        places = Places()
+    Board(engine_of(request), check_of(request), places)
+
+
+class Places:
+    """The parts of the page, empty."""
+
+    def __init__(self) -> None:
+        self.trouble = says("p", "", "trouble")
         with section("Kept", "each build makes one; feeds are answered from the one in use"):
-            kept = tag("div", "wide")
+            self.kept = tag("div", "wide")
+        with section("Building and training", "in a process of its own"):
+            self.work = tag("div", aria_live="polite")
+            self.start = tag("div", "acts")
         with section("Compare", "figures of their builds; those that differ first"):
-            beside = tag("div", "wide")
-    board = Board(engine_of(request), check_of(request), trouble, kept, beside)
-    ui.timer(0.01, board.refresh, once=True)
+            self.choice = tag("div", "row")
+            self.beside = tag("div", "wide")
+            self.feeds = tag("div")
 
 
 class Board:
-    """The parts of the page, filled anew after a rollback."""
+    """Fills the parts, and fills them anew when something changed."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        check: Callable[[Scope], None],
-        trouble: Any,
-        kept: Element,
-        beside: Element,
-    ) -> None:
-        self._engine, self._check = engine, check
-        self._trouble, self._kept, self._beside = trouble, kept, beside
+    def __init__(self, engine: Engine, check: Callable[[Scope], None], places: Places) -> None:
+        self._engine, self._check, self._places = engine, check, places
         self._known: dict[str, Generation] = {}
         self._sides: list[str] = []
+        self._shown: Any = None
+        self._shown_work: Work | None = None
+        with places.start:
+            button("Build now", lambda: self._start("build"))
+            button("Train now", lambda: self._start("training"))
+        ui.timer(LOOK_S, self.refresh)
 
-    async def refresh(self) -> None:
-        """Ask again, and show what there is."""
+    async def _ask(self, what: Callable[..., Any], *args: Any) -> Any:
         try:
             self._check(Scope.READ)
-            found = await run.io_bound(self._engine.generations)
-            current = await run.io_bound(self._engine.current_generation)
+            found = await run.io_bound(what, *args)
         except WaylineError as error:
-            self._trouble.text = str(error)
+            self._places.trouble.text = str(error)
+            return None
+        self._places.trouble.text = ""
+        return found
+
+    async def refresh(self) -> None:
+        """Ask again, and show what changed."""
+        work = await self._ask(self._engine.underway)
+        found = await self._ask(self._look)
+        if found is None or self._places.kept.is_deleted:  # said, or the page was left
             return
-        if found is None or self._kept.is_deleted:  # the server is going down; the page was left
+        self._fill_work(work)
+        if found == self._shown:
             return
-        self._trouble.text = ""
-        self._known = {one.id: one for one in found}
-        self._fill_kept(found, current)
+        self._shown = found
+        generations, current, broken = found
+        self._known = {one.id: one for one in generations}
+        self._fill_kept(generations, current, broken)
+        self._sides = [side for side in self._sides if side in self._known]
         names = list(self._known)
-        self._sides = [names[-2], names[-1]] if len(names) > 1 else []
+        if len(self._sides) < 2 and len(names) > 1:
+            self._sides = [names[-2], names[-1]]
+        self._fill_choice()
         self._fill_beside()
 
-    def _fill_kept(self, found: list[Generation], current: str | None) -> None:
-        back = goes_back_to(found, current)
-        self._kept.clear()
-        with self._kept:
-            if not found:
-                empty("Nothing has been built yet. Run:", "wayline build")
+    def _look(self) -> tuple[list[Generation], str | None, dict[str, str]]:
+        engine = self._engine
+        return engine.generations(), engine.current_generation(), engine.broken_generations()
+
+    # -- kept ----------------------------------------------------------------------------------------------------------
+
+    def _fill_kept(
+        self, found: list[Generation], current: str | None, broken: dict[str, str]
+    ) -> None:
+        back = goes_back_to(found, current, broken)
+        self._places.kept.clear()
+        with self._places.kept:
+            if not found and not broken:
+                empty("Nothing has been built yet. Build here, or run:", "wayline build")
                 return
+            if current in broken:
+                says(
+                    "p",
+                    f"The one in use is damaged: {broken[current]}. Go back, or build anew.",
+                    "trouble",
+                )
             with tag("table", "list"):
-                with tag("tr"):
+                with tag("thead"), tag("tr"):
                     for column in COLUMNS:
                         says("th", column)
-                for line in lines(found, current, wall_clock()):
+                for line in lines(found, current, wall_clock(), broken):
                     with tag("tr", "now" if line.in_use else ""):
-                        cells = (
-                            line.id,
-                            line.built,
-                            line.until,
-                            line.people,
-                            line.items,
-                            line.actions,
-                        )
-                        for cell in cells:
+                        for cell in (
+                            line.id, line.built, line.until, line.people, line.items, line.actions
+                        ):  # fmt: skip
                             says("td", cell)
                         with tag("td"):
                             if line.in_use:
                                 says("span", "in use", "pill")
+                            if line.wrong:
+                                says("span", f"damaged: {line.wrong}", "trouble")
             if back is not None:
-                button(f"Go back to {back}", lambda: self._ask(back))
+                button(f"Go back to {back}", lambda: self._ask_back(back))
 
-    def _ask(self, back: str) -> None:
+    def _ask_back(self, back: str) -> None:
         """Ask before what everybody's feed is answered from changes."""
         with ui.dialog(value=True) as dialog, tag("div", "dialog"):
             says("p", f"Answer everybody's feed from {back} from now on? The newer one is kept.")
@@ -124,26 +160,58 @@ class Board:
             ui.notify(f"Feeds are answered from {now.id} now.")
         await self.refresh()
 
-    def _fill_beside(self) -> None:
-        self._beside.clear()
-        with self._beside:
-            if len(self._sides) < 2:
-                empty("There is nothing to compare yet: a second build makes a second one.")
-                return
-            with tag("div", "row"):
-                for side in range(2):
-                    ui.select(
-                        list(self._known), value=self._sides[side], on_change=self._chosen(side)
-                    ).props(f'dense outlined aria-label="Generation {side + 1}"')
-            left, right = (self._known[name] for name in self._sides)
-            with tag("table", "list"):
-                with tag("tr"):
-                    for head in ("figure", left.id, right.id):
-                        says("th", head)
-                for one in compared(left, right):
-                    with tag("tr", "differs" if one.differs else ""):
-                        for cell in (one.name, one.left, one.right):
-                            says("td", cell)
+    # -- what is being built -------------------------------------------------------------------------------------------
+
+    def _fill_work(self, work: Work | None) -> None:
+        if work == self._shown_work and (work is None or work.state != "running"):
+            return
+        self._shown_work = work
+        self._places.start.set_visibility(work is None or work.state != "running")
+        self._places.work.clear()
+        if work is None:
+            return
+        found = going(work, wall_clock())
+        with self._places.work:
+            says("p", found.title, "trouble" if found.wrong else "strong")
+            if found.running:
+                tag("div", "meter").style(f"--share: {found.share}; --own: var(--brand)")
+            with tag("details") as details:
+                if found.running:
+                    details.props("open")
+                says("summary", "Its steps and its log")
+                with tag("table"):
+                    for name, took in found.steps:
+                        with tag("tr"):
+                            says("td", name)
+                            says("td", took, "number")
+                for said in found.lines:
+                    says("p", said, "note")
+
+    async def _start(self, kind: str) -> None:
+        """Let a process of its own build, and say how it ended."""
+        try:
+            self._check(Scope.ADMIN)
+            self._places.start.set_visibility(False)
+            ui.notify(f"The {kind} has begun; feeds are answered meanwhile.")
+            await run.io_bound(run_to_its_end, self._engine.path, kind)
+        except WaylineError as error:
+            ui.notify(str(error), type="warning")
+        if not self._places.start.is_deleted:
+            self._places.start.set_visibility(True)
+            await self.refresh()
+
+    # -- two of them ---------------------------------------------------------------------------------------------------
+
+    def _fill_choice(self) -> None:
+        self._places.choice.clear()
+        if len(self._sides) < 2:
+            return
+        with self._places.choice:
+            for side in range(2):
+                ui.select(
+                    list(self._known), value=self._sides[side], on_change=self._chosen(side)
+                ).props(f'dense outlined aria-label="Generation {side + 1}"')
+            button("Same people's feeds", self._fill_feeds)
 
     def _chosen(self, side: int) -> Callable[[Any], None]:
         def choose(event: Any) -> None:
@@ -151,3 +219,43 @@ class Board:
             self._fill_beside()
 
         return choose
+
+    def _fill_beside(self) -> None:
+        self._places.feeds.clear()
+        self._places.beside.clear()
+        with self._places.beside:
+            if len(self._sides) < 2:
+                empty("There is nothing to compare yet: a second build makes a second one.")
+                return
+            left, right = (self._known[name] for name in self._sides)
+            with tag("table", "list"):
+                with tag("thead"), tag("tr"):
+                    for head in ("figure", left.id, right.id):
+                        says("th", head)
+                for one in compared(left, right):
+                    with tag("tr", "differs" if one.differs else ""):
+                        for cell in (one.name, one.left, one.right):
+                            says("td", cell)
+
+    async def _fill_feeds(self) -> None:
+        left, right = self._sides
+        self._places.feeds.clear()
+        with self._places.feeds:
+            says("p", "opening both …", "note")
+        found = await self._ask(self._feeds_of, left, right)
+        if self._places.feeds.is_deleted:
+            return
+        self._places.feeds.clear()
+        with self._places.feeds:
+            for user_id, before, after in found or ():
+                fill_sides(user_id, person_path(user_id), before, after, (left, right))
+
+    def _feeds_of(self, left: str, right: str) -> list[tuple[str, Feed, Feed]]:
+        engine = self._engine
+        return [
+            (
+                user_id,
+                *engine.compare_feeds(user_id, Variant(left), Variant(right), limit=FEED_LIMIT),
+            )
+            for user_id in some_people(engine)
+        ]

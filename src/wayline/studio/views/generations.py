@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wayline.schema import Generation
+from wayline.storage.underway import Work
 from wayline.studio.views.overview import flat
 from wayline.studio.views.words import ago, minute
 
@@ -21,11 +22,18 @@ class Line:
     items: str
     actions: str
     in_use: bool
+    wrong: str = ""
 
 
-def lines(generations: Sequence[Generation], current: str | None, now_ms: int) -> list[Line]:
-    """Write the generations, the newest first."""
-    return [
+def lines(
+    generations: Sequence[Generation],
+    current: str | None,
+    now_ms: int,
+    broken: Mapping[str, str] | None = None,
+) -> list[Line]:
+    """Write the generations, the newest first; those that cannot even be read have their fault alone."""
+    wrong = dict(broken or {})
+    found = [
         Line(
             one.id,
             ago(one.created_at, now_ms),
@@ -34,9 +42,12 @@ def lines(generations: Sequence[Generation], current: str | None, now_ms: int) -
             f"{one.items:,}",
             f"{one.actions:,}",
             one.id == current,
+            wrong.pop(one.id, ""),
         )
-        for one in reversed(generations)
+        for one in generations
     ]
+    found += [Line(id_, "–", "–", "–", "–", "–", id_ == current, why) for id_, why in wrong.items()]
+    return sorted(found, key=lambda line: line.id, reverse=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +83,58 @@ def _figures(one: Generation) -> dict[str, str]:
     }
 
 
-def goes_back_to(generations: Sequence[Generation], current: str | None) -> str | None:
-    """Give the generation that a rollback would answer from; None where there is none before the current one."""
-    before = [one.id for one in generations if current is not None and one.id < current]
+def goes_back_to(
+    generations: Sequence[Generation], current: str | None, broken: Mapping[str, str] | None = None
+) -> str | None:
+    """Give the generation that a rollback would answer from; None where there is no sound one before the current."""
+    sound = [one.id for one in generations if one.id not in (broken or {})]
+    before = [id_ for id_ in sound if current is not None and id_ < current]
     return before[-1] if before else None
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """A build or training: what it is at, its steps with how long each took, and its log."""
+
+    title: str
+    running: bool
+    wrong: bool
+    share: float
+    steps: list[tuple[str, str]]
+    lines: list[str]
+
+
+def going(work: Work, now_ms: int) -> Going:
+    """Say how far a build or training is, or how it ended."""
+    running = work.state == "running"
+    until = now_ms if running else work.updated_at
+    took = _span(until - work.began_at)
+    titles = {
+        "running": f"A {work.kind} is running, since {took}",
+        "done": f"The last {work.kind} took {took}, ended {ago(work.updated_at, now_ms)}: {work.said}",
+        "failed": f"The last {work.kind} failed {ago(work.updated_at, now_ms)}: {work.said}",
+        "cut off": f"The last {work.kind} was cut off after {took}: its process is gone. Feeds are as before.",
+    }
+    return Going(
+        titles[work.state],
+        running,
+        work.state in ("failed", "cut off"),
+        work.steps[-1].share if work.steps else 0.0,
+        [(s.name, _span((s.ended_at or until) - s.began_at)) for s in work.steps],
+        work.lines,
+    )
+
+
+def _span(ms: int) -> str:
+    """Say how long.
+
+    >>> _span(400), _span(65_000), _span(7_260_000)
+    ('0.4 s', '1 min 5 s', '2 h 1 min')
+    """
+    s = max(ms, 0) / 1000
+    if s < 60:
+        return f"{s:.1f} s"
+    minutes, seconds = divmod(round(s), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min"
