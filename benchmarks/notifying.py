@@ -299,7 +299,9 @@ def live(
                     "teller" if ranker == "learned" else "ranker"
                 ]
                 served = engine._serving.generation().journeys
-                weights = {} if served is None else dict(engine._serving.generation().teller.weights)
+                weights = (
+                    {} if served is None else dict(engine._serving.generation().teller.weights)
+                )
                 reports.append({**report, "weights": weights})
 
         answers = notify_people(

@@ -248,7 +248,9 @@ def foresee(shop: Shop, base: Path) -> dict[str, Any]:
     later: list[bool] = []
     liked = [name for name, worth in shop.worths.items() if worth > 0]
     with wayline.open(base, config=settings(shop)) as engine:
-        served = engine._serving.generation()  # no public answer has the times and the middles of journeys
+        served = (
+            engine._serving.generation()
+        )  # no public answer has the times and the middles of journeys
         assert served.journeys is not None
         places = served.journeys.task.keywords.item_places
         for now in quantiles:

@@ -267,7 +267,9 @@ class Asked:
 
     def __init__(self, engine: wayline.Engine, arm: Arm, won: dict[str, float]) -> None:
         self._engine = engine
-        served: Any = engine._serving.generation()  # no setting gives a ranker another share or sequence
+        served: Any = (
+            engine._serving.generation()
+        )  # no setting gives a ranker another share or sequence
         self._sequence = served.tokens = Sequence(served.tokens, arm.reads)
         if served.learned is not None:
             shares = won if arm.share == "won" else dict.fromkeys(REGIMES, 1.0)

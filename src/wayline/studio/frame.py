@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 THEME = "wayline_theme"
 THEMES: dict[str, bool | None] = {"auto": None, "light": False, "dark": True}
-ICONS = {"auto": "brightness_auto", "light": "light_mode", "dark": "dark_mode"}
+SIGNS = {"auto": "◐", "light": "☀", "dark": "☾"}
 PAGES = (
     ("Overview", "/"),
     ("People", "/person"),
@@ -76,7 +76,7 @@ def frame(request: Request, title: str) -> Iterator[None]:
         _theme(request.cookies.get(THEME, "auto"))
         if request.scope[GUARD].asks_for_key:
             with tag("form", method="post", action=f"{PREFIX}/sign-out"):
-                button("Sign out", lambda: None, "quiet").props("type=submit")
+                button("Sign out", None, "quiet", submit=True)
     with tag("div", "content") as content:  # inside the one <main> that NiceGUI makes
         ui.skip_link(target=content)
         yield
@@ -92,10 +92,10 @@ def _theme(chosen: str) -> None:
         nonlocal now
         now = names[(names.index(now) + 1) % len(names)]
         dark.value = THEMES[now]
-        switch.props(f"icon={ICONS[now]}")
+        switch.text = SIGNS[now]
         switch.props["aria-label"] = f"Colours: {now}"
         ui.run_javascript(
             f"document.cookie = '{THEME}={now}; path={PREFIX}; max-age=31536000; samesite=lax'"
         )
 
-    switch = button("", turn, "theme", label=f"Colours: {now}", icon=ICONS[now])
+    switch = button(SIGNS[now], turn, "theme", label=f"Colours: {now}")

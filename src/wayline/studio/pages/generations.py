@@ -18,7 +18,7 @@ from wayline.studio.frame import check_of, engine_of, frame, person_path
 from wayline.studio.pages.side_by_side import fill_sides
 from wayline.studio.pieces import button, empty, says, section, tag
 from wayline.studio.starting import run_to_its_end
-from wayline.studio.views.generations import compared, goes_back_to, going, lines
+from wayline.studio.views.generations import Compared, compared, goes_back_to, going, lines
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
@@ -51,10 +51,12 @@ class Places:
         with section("Building and training", "in a process of its own"):
             self.work = tag("div", aria_live="polite")
             self.start = tag("div", "acts")
-        with section("Compare", "figures of their builds; those that differ first"):
+        with section(
+            "Compare", "two of them, by the same people's feeds and by figures of their builds"
+        ):
             self.choice = tag("div", "row")
+            self.feeds = tag("div", "sides-row")
             self.beside = tag("div", "wide")
-            self.feeds = tag("div")
 
 
 class Board:
@@ -228,14 +230,12 @@ class Board:
                 empty("There is nothing to compare yet: a second build makes a second one.")
                 return
             left, right = (self._known[name] for name in self._sides)
-            with tag("table", "list"):
-                with tag("thead"), tag("tr"):
-                    for head in ("figure", left.id, right.id):
-                        says("th", head)
-                for one in compared(left, right):
-                    with tag("tr", "differs" if one.differs else ""):
-                        for cell in (one.name, one.left, one.right):
-                            says("td", cell)
+            found = compared(left, right)
+            heads = ("figure", left.id, right.id)
+            _table(heads, [one for one in found if one.differs], "differs")
+            with tag("details"):
+                says("summary", "Figures that are the same in both")
+                _table(heads, [one for one in found if not one.differs])
 
     async def _fill_feeds(self) -> None:
         left, right = self._sides
@@ -259,3 +259,14 @@ class Board:
             )
             for user_id in some_people(engine)
         ]
+
+
+def _table(heads: tuple[str, ...], found: list[Compared], classes: str = "") -> None:
+    with tag("table", "list"):
+        with tag("thead"), tag("tr"):
+            for head in heads:
+                says("th", head)
+        for one in found:
+            with tag("tr", classes):
+                for cell in (one.name, one.left, one.right):
+                    says("td", cell)

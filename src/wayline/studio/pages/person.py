@@ -58,8 +58,8 @@ def _search(engine: Engine, user_id: str) -> None:
     with tag("form", "search", role="search") as form:
         asked = ui.input(placeholder="person's id", value=user_id).props("outlined dense")
         asked.props["aria-label"] = "Person's id"
-        button("Look up", lambda: None, "primary").props("type=submit")
-        lucky = button("Surprise me", lambda: None)
+        button("Look up", None, "primary", submit=True)
+        lucky = button("Surprise me", None)
 
     def look_up() -> None:
         if asked.value.strip():

@@ -71,7 +71,7 @@ def _buttons(row: FeedRow, state: State, request_id: str) -> None:
         act = partial(state.do, state.visit.act, row.item_id, name, request_id)
         button(name, act, "primary" if name == named[0] else "", label=f"{name}: {row.title}")
     if len(named) > BUTTONS:
-        with button("more", lambda: None, label=f"More actions on {row.title}"), ui.menu():
+        with button("more", None, label=f"More actions on {row.title}"), ui.menu():
             for name in named[BUTTONS:]:
                 act = partial(state.do, state.visit.act, row.item_id, name, request_id)
                 ui.menu_item(name, on_click=act)

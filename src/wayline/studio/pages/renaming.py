@@ -19,7 +19,7 @@ def ask_name(now: str, steer: Callable[..., Any]) -> None:
         name.props["aria-label"] = "Name"
         with tag("div", "acts"):
             button("Cancel", dialog.close)
-            button("Rename", lambda: None, "primary").props("type=submit")
+            button("Rename", None, "primary", submit=True)
 
     async def done() -> None:
         dialog.close()

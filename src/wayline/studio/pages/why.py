@@ -108,7 +108,7 @@ def _search(request_id: str) -> None:
             "outlined dense"
         )
         asked.props["aria-label"] = "request_id of a feed"
-        button("Take it apart", lambda: None, "primary").props("type=submit")
+        button("Take it apart", None, "primary", submit=True)
 
     def look_up() -> None:
         if asked.value.strip():
