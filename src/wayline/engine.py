@@ -774,6 +774,12 @@ class Engine:
         titles = {record.item_id: record.title for record in records}
         return {item_id: titles.get(item_id) or item_id for item_id in item_ids}
 
+    def item_images(self, item_ids: Sequence[str]) -> dict[str, str]:
+        """The addresses of some items' pictures, of those that have one."""
+        keys = self.store.item_keys(list(item_ids))
+        records = self.store.item_records(keys[keys > 0])
+        return {record.item_id: record.image_url for record in records if record.image_url}
+
     def anybody(self, seed: int | None = None) -> str | None:
         """Somebody of whom the log knows, drawn by chance; None where there is nobody."""
         rng = np.random.default_rng(seed)

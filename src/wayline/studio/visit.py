@@ -47,6 +47,10 @@ class Person:
         Of every item named anywhere here.
     choices : list of str
         What a visitor may do with an item: the workspace's own actions, the worthiest first, then "not interested".
+    images : dict of str to str
+        Addresses of pictures of the items of the feed, where they have any.
+    realtime : int
+        How many of the newest actions are the real-time sequence; the rest is the lifelong one's.
     """
 
     user_id: str
@@ -63,6 +67,8 @@ class Person:
     vectors: FloatMatrix | None = None
     titles: dict[str, str] = field(default_factory=dict)
     choices: list[str] = field(default_factory=list)
+    images: dict[str, str] = field(default_factory=dict)
+    realtime: int = 100
 
 
 class Visit:
@@ -130,6 +136,8 @@ class Visit:
                 list(dict.fromkeys([*on_map, *members, *(a.item_id for a in actions)]))
             ),
             choices=self._choices(),
+            images=engine.item_images([item.item_id for item in feed.items]),
+            realtime=engine.config.sequences.realtime,
         )
 
     def act(self, item_id: str, action: str, request_id: str | None) -> None:

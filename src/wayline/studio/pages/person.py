@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from nicegui import run, ui
 from nicegui.element import Element
 
+from wayline.schema import Interest, Journey
 from wayline.studio.frame import check_of, engine_of, frame, person_path
-from wayline.studio.pages import person_feed, person_interests, person_past
-from wayline.studio.pages.person_state import State
+from wayline.studio.markup import Part, part
+from wayline.studio.pages import why_parts
+from wayline.studio.pages.person_feed import feed
+from wayline.studio.pages.person_interests import interests
+from wayline.studio.pages.person_past import journeys, past
+from wayline.studio.pages.person_state import ROWS, State
+from wayline.studio.pages.renaming import ask_name
 from wayline.studio.pieces import button, empty, says, section, tag
 from wayline.studio.views import history
 from wayline.studio.views.people_map import Plane, options, points
@@ -18,6 +26,8 @@ from wayline.studio.visit import MOST_ACTIONS, Person, Visit
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
+
+MORE_ROWS = 200
 
 
 def register() -> None:
@@ -81,7 +91,8 @@ class Board:
 
     def __init__(self, visit: Visit, line: Any, bar: Element, body: Element) -> None:
         self.line, self.bar, self.body = line, bar, body
-        self.places: dict[str, Element] = {}
+        self.parts: dict[str, Part] = {}
+        self.filter: Any = None
         self.chart: Any = None
         self.state = State(visit, self._show, self._fail)
         ui.timer(0.01, self.state.refresh, once=True)
@@ -99,16 +110,16 @@ class Board:
             return
         state.colours.learn(interest.id for interest in person.interests)
         state.plane = state.plane or Plane(person.vectors)
-        if not self.places:
+        if not self.parts:
             self._lay_out()
         self._fill_bar()
         self.chart.options.clear()
         self.chart.options.update(options(points(person, state.plane, state.colours)))
         self.chart.update()
-        person_interests.fill(self.places["interests"], state)
-        person_feed.fill(self.places["feed"], state)
-        person_past.fill_journeys(self.places["journeys"], state)
-        person_past.fill_history(self.places["history"], state)
+        self.parts["interests"].show(interests(state))
+        self.parts["feed"].show(feed(state))
+        self.parts["journeys"].show(journeys(state))
+        self._fill_past()
 
     def _nothing(self, person: Person) -> None:
         self.bar.set_visibility(False)
@@ -136,13 +147,71 @@ class Board:
                     self.chart.props["aria-label"] = "Map of the person's history"
                 self._part("Interests", "what the feed looks around, and how likely next")
                 self._part("Journeys", classes="past-part")
-                self._part("History", classes="past-part")
+                with section("History", classes="past-part"):
+                    self.filter = ui.select([], on_change=self._filter)
+                    self.filter.props("outlined dense options-dense").classes("filter")
+                    self.filter.props["aria-label"] = "Show"
+                    self.parts["history"] = part(self._do)
             with tag("div", "column"):
                 self._part("Feed", "as this person would see it now", "feed-part")
 
     def _part(self, title: str, note: str = "", classes: str = "") -> None:
         with section(title, note, classes):
-            self.places[title.lower()] = tag("div")
+            self.parts[title.lower()] = part(self._do)
+
+    def _fill_past(self) -> None:
+        state, person = self.state, self.state.person
+        assert person is not None
+        names = history.names(person)
+        if state.filter not in names:
+            state.filter = history.ALL
+        self.filter.set_options(names, value=state.filter)
+        self.parts["history"].show(past(state))
+
+    def _filter(self, event: Any) -> None:
+        if event.value != self.state.filter:
+            self.state.filter, self.state.rows = event.value, ROWS
+            self._fill_past()
+
+    async def _do(self, what: str, *words: str) -> None:
+        """Do what a button of the page says."""
+        state, visit = self.state, self.state.visit
+        person = state.person
+        if person is None or person.feed is None:
+            return
+        if what == "why":
+            self._ask_why(person.why)
+        elif what == "more":
+            state.rows += MORE_ROWS
+            self._fill_past()
+        elif what == "act" and len(words) == 2:
+            await state.do(visit.act, *words, person.feed.request_id)
+        elif what in ("interest", "journey") and len(words) >= 2:
+            found: Sequence[Interest | Journey]
+            found, steer = (
+                (person.interests, visit.steer)
+                if what == "interest"
+                else (person.journeys, visit.steer_journey)
+            )
+            one = next((one for one in found if one.id == words[0]), None)
+            if one is not None:
+                await self._steer(partial(state.do, steer, one), called(one), *words[1:])
+
+    async def _steer(self, steer: Any, label: str, verb: str, value: str = "") -> None:
+        if verb == "rename":
+            ask_name(label, steer)
+        elif verb in ("mute", "unmute"):
+            await steer(muted=verb == "mute")
+        elif verb == "boost" and value.replace(".", "", 1).isdecimal():
+            await steer(boost=float(value))
+
+    def _ask_why(self, why: Mapping[str, Any]) -> None:
+        """Take the feed apart, over the page."""
+        with ui.dialog(value=True).props("maximized") as dialog, tag("div", "dialog full"):
+            with tag("div", "person-head"):
+                says("h2", "Why this feed")
+                button("Close", dialog.close)
+            why_parts.fill(tag("div", "why"), why)
 
     def _fill_bar(self) -> None:
         visit, do = self.state.visit, self.state.do
@@ -162,3 +231,8 @@ class Board:
 
     async def _switch(self, event: Any) -> None:
         await self.state.switch(to_sandbox=bool(event.value))
+
+
+def called(one: Interest | Journey) -> str:
+    """What an interest or a journey is called."""
+    return one.label if isinstance(one, Interest) else one.name

@@ -16,6 +16,8 @@ from wayline.studio.views.colours import Colours
 from wayline.studio.views.people_map import Plane
 from wayline.studio.visit import Person, Visit
 
+ROWS = 60  # of the history, at first
+
 
 @dataclass
 class Before:
@@ -40,6 +42,7 @@ class State:
     person: Person | None = None
     before: Before = field(default_factory=Before)
     filter: str = history.ALL
+    rows: int = ROWS
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # clicks take effect one by one
 
     async def refresh(self) -> None:

@@ -13,7 +13,7 @@ ALL = "all actions"
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One action; ``supposed`` for one that was tried in the sandbox."""
+    """One action; ``supposed`` for one that was tried in the sandbox, ``number`` its place in the log, newest first."""
 
     action: str
     title: str
@@ -21,22 +21,24 @@ class HistoryRow:
     when: str
     where: str
     supposed: bool = False
+    number: int = -1
 
 
 def rows(person: Person, only: str = ALL) -> list[HistoryRow]:
     """Give the actions of one name, or all of them."""
-    tried = [(action, True) for action in person.supposed]
-    done = [(action, False) for action in person.actions]
+    tried = [(action, -1) for action in person.supposed]
+    done = [(action, number) for number, action in enumerate(person.actions)]
     return [
         HistoryRow(
             a.action,
             person.titles.get(a.item_id, a.item_id),
             a.item_id,
-            "just now" if supposed else minute(a.ts),
-            "sandbox" if supposed else ", ".join(filter(None, (a.surface, a.query, a.board))),
-            supposed,
+            "just now" if number < 0 else minute(a.ts),
+            "sandbox" if number < 0 else ", ".join(filter(None, (a.surface, a.query, a.board))),
+            number < 0,
+            number,
         )
-        for a, supposed in tried + done
+        for a, number in tried + done
         if only in (ALL, a.action)
     ]
 

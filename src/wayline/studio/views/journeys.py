@@ -67,7 +67,9 @@ def line(journeys: Sequence[Journey], now: int) -> JourneyLine:
             related=j.related,
             left=percent(j.first_at),
             width=max(round(percent(j.last_at) - percent(j.first_at), 2), 1.0),
-            dots=sorted({percent(e.last_at) for e in j.evidence}),
+            dots=sorted(
+                {round(2 * percent(e.last_at)) / 2 for e in j.evidence}
+            ),  # finer is not seen
         )
         for j in journeys
     ]
