@@ -32,6 +32,7 @@ from wayline.answering import (
     write_cursor,
 )
 from wayline.builder import INTERESTS, build_generation
+from wayline.catalogue import Catalogue
 from wayline.clock import Clock, to_ts_ms, wall_clock
 from wayline.config import load_config
 from wayline.errors import (
@@ -163,6 +164,9 @@ class Engine:
         self.store = open_store(path, create=True)
         self.access = Access(self.store)  # API keys: who may call a server over this workspace
         self._generations = Generations(path / "data" / "generations")
+        self.catalogue = Catalogue(
+            self.store, self._served_if_built
+        )  # items found and looked after
         self._clock = clock
         self._controls = ControlLog(self.store)
         self._wishes = WishLog(self.store)
@@ -390,6 +394,9 @@ class Engine:
         self._histories.heed_forgettings(self.store.forgettings())
         served.follow()
         return served
+
+    def _served_if_built(self) -> ServedGeneration | None:
+        return None if self._generations.current() is None else self._serve()
 
     def _build_first(self) -> str:
         with self._first_build:  # many first requests, one build
