@@ -34,7 +34,7 @@ from wayline.answering import (
 from wayline.builder import INTERESTS, build_generation
 from wayline.catalogue import Catalogue
 from wayline.clock import Clock, to_ts_ms, wall_clock
-from wayline.config import load_config
+from wayline.config import resolve_config
 from wayline.errors import (
     InputError,
     NoGenerationError,
@@ -81,12 +81,13 @@ from wayline.sequences.history import UserSequence, Worths
 from wayline.sequences.keeper import HistoryKeeper
 from wayline.sequences.tokens import ActionBits, token_sequences
 from wayline.served import ServedGeneration
+from wayline.settings import list_settings
 from wayline.storage.disk import full_disk_said
 from wayline.storage.generations import Generations
 from wayline.storage.store import RequestTrace, open_store
 from wayline.storage.vector_index import NO_KEY
 from wayline.supposing import Supposed, suppose
-from wayline.workspace import SETTINGS, copying, create_workspace, refuse_taken
+from wayline.workspace import SETTINGS, copying, create_workspace, refuse_inside, refuse_taken
 
 At = int | float | str | datetime
 OnChunk = Callable[[Receipt, ColumnMap], None]
@@ -159,7 +160,9 @@ class Engine:
         clock: Clock | None = None,
     ) -> None:
         self.path = path
-        self.config = load_config(path / SETTINGS, config)
+        resolved = resolve_config(path / SETTINGS, config)
+        self.config = resolved.config
+        self.settings = list_settings(resolved)  # for people: each with where it came from
         plain_recipe().pinned(self.config.recipe.pins)  # a wrong name is said now, not by each feed
         self.store = open_store(path, create=True)
         self.access = Access(self.store)  # API keys: who may call a server over this workspace
@@ -1067,9 +1070,10 @@ class Engine:
         return Worths(self.config.actions, self.store.action_names()).unknown
 
     def backup(self, target: str | Path) -> Path:
-        """Copy the workspace as of now, while it is in use, to a new folder."""
+        """Copy the workspace as of now, while it is in use, to a new folder outside of it."""
         folder = Path(target)
         refuse_taken(folder, "back up")
+        refuse_inside(folder, self.path)
         with copying(folder):
             return self._backup(folder)
 
