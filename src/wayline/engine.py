@@ -1072,9 +1072,9 @@ class Engine:
     def backup(self, target: str | Path) -> Path:
         """Copy the workspace as of now, while it is in use, to a new folder outside of it."""
         folder = Path(target)
-        refuse_taken(folder, "back up")
-        refuse_inside(folder, self.path)
         with copying(folder):
+            refuse_taken(folder, "back up")
+            refuse_inside(folder, self.path)
             return self._backup(folder)
 
     def _backup(self, folder: Path) -> Path:

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 THEME = "wayline_theme"
 THEMES: dict[str, bool | None] = {"auto": None, "light": False, "dark": True}
 ICONS = {"auto": "brightness_auto", "light": "light_mode", "dark": "dark_mode"}
-PAGES = (("Overview", "/"), ("People", "/person"), ("Generations", "/generations"))
+PAGES = (
+    ("Overview", "/"),
+    ("People", "/person"),
+    ("Items", "/items"),
+    ("Generations", "/generations"),
+    ("Settings", "/settings"),
+)
 STYLE = files("wayline.studio").joinpath("studio.css").read_text("utf-8")
 
 
@@ -37,9 +43,19 @@ def check_of(request: Request) -> Callable[[Scope], None]:
     return partial(request.scope[GUARD].check, request.cookies.get(COOKIE, ""))
 
 
+def asks_for_key(request: Request) -> bool:
+    """Whether people sign in to this studio."""
+    return bool(request.scope[GUARD].asks_for_key)
+
+
 def person_path(user_id: str) -> str:
     """The path of a person's page, inside the studio."""
     return "/person/" + quote(user_id, safe="")
+
+
+def item_path(item_id: str) -> str:
+    """The path of an item's page, inside the studio."""
+    return "/items/" + quote(item_id, safe="")
 
 
 @contextmanager
