@@ -200,8 +200,9 @@ class Keys:
                     says("th", column)
             for row in rows:
                 with tag("tr", "" if row.live else "gone"):
-                    for cell in (row.name, row.key_id, row.scope, row.created, row.used):
-                        says("td", cell)
+                    cells = (row.name, row.key_id, row.scope, row.created, row.used)
+                    for column, cell in zip(KEY_COLUMNS, cells, strict=False):
+                        says("td", cell).props["data-column"] = column  # said again on a phone
                     with tag("td"):
                         if row.live:
                             button(
@@ -216,11 +217,9 @@ class Keys:
                 "outlined dense hide-bottom-space maxlength=100"
             )
             name.props["aria-label"] = "Name of the new key"
-            scope = ui.select(
-                [str(one) for one in Scope], value=str(Scope.ADMIN if first else Scope.READ)
-            )
+            least = Scope.ADMIN if first else Scope.READ
+            scope = ui.select([str(one) for one in Scope], label="scope", value=str(least))
             scope.props("outlined dense options-dense hide-bottom-space")
-            scope.props["aria-label"] = "Scope of the new key"
             button("Make a key", lambda: None, "primary").props("type=submit")
 
         async def make() -> None:
