@@ -138,7 +138,8 @@ class Board:
                 if (box.value or "").strip():
                     _table(rows)
                     return
-                _table(changed)
+                if changed:
+                    _table(changed)
                 with tag("details"):
                     says("summary", f"{len(rows) - len(changed):,} as by default")
                     _table([row for row in rows if not row.changed])
