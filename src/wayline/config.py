@@ -18,6 +18,7 @@ from typing import Any
 from wayline.errors import ConfigError, shorten
 
 ENV_PREFIX = "WAYLINE_"
+ENVIRONMENT = "the environment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,11 +321,32 @@ def template() -> str:
     return files("wayline").joinpath("config_template.toml").read_text("utf-8")
 
 
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The settings, and where each came from that was not left at its default.
+
+    ``origins`` says it by ``"section.key"`` (a table's entries one by one: ``"feed.weights.buy"``): the name of the
+    file, the environment variable, or ``"config="`` for what the caller passed.
+    """
+
+    config: Config
+    origins: Mapping[str, str]
+
+
 def load_config(
     path: Path | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Config:
+    """Resolve the settings: see ``resolve_config``, which also says where each came from."""
+    return resolve_config(path, overrides, environ).config
+
+
+def resolve_config(
+    path: Path | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Resolved:
     """Resolve the settings: defaults < file < environment < ``overrides``.
 
     Parameters
@@ -344,7 +366,7 @@ def load_config(
     merged: dict[str, dict[str, Any]] = {}
     for source, layer in (
         (str(path.name) if path else "", _read_file(path)),
-        ("the environment", _read_environ(os.environ if environ is None else environ)),
+        (ENVIRONMENT, _read_environ(os.environ if environ is None else environ)),
         ("config=", overrides or {}),
     ):
         for section, keys in layer.items():
@@ -356,7 +378,17 @@ def load_config(
                 )
             for key, value in keys.items():
                 merged.setdefault(section, {})[key] = (value, source)
-    return _build(merged)
+    return Resolved(_build(merged), dict(_origins(merged)))
+
+
+def _origins(merged: Mapping[str, Mapping[str, tuple[Any, str]]]) -> Iterator[tuple[str, str]]:
+    """Where each value came from, the entries of tables one by one."""
+    for section, keys in merged.items():
+        for key, (value, source) in keys.items():
+            variable = f"{ENV_PREFIX}{section}__{key}".upper()
+            pinned = (section, key) == ("recipe", "pins")  # the same as beside its mode
+            for name, _ in _dotted(section if pinned else f"{section}.{key}", value):
+                yield name, variable if source == ENVIRONMENT else source
 
 
 def _read_file(path: Path | None) -> dict[str, Any]:

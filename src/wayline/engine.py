@@ -21,8 +21,9 @@ from wayline.answering import (
     sequence_records,
 )
 from wayline.builder import INTERESTS, build_generation
+from wayline.catalogue import Catalogue
 from wayline.clock import At, Clock, to_ts_ms, wall_clock
-from wayline.config import load_config
+from wayline.config import resolve_config
 from wayline.errors import (
     InputError,
     NoGenerationError,
@@ -63,14 +64,16 @@ from wayline.schema import (
 )
 from wayline.sequences.history import Worths
 from wayline.sequences.tokens import ActionBits, token_sequences
+from wayline.served import ServedGeneration
 from wayline.serving import MAX_LIMIT, Serving, check_limit
+from wayline.settings import list_settings
 from wayline.storage.disk import full_disk_said
 from wayline.storage.generations import Generations
 from wayline.storage.store import open_store
 from wayline.storage.underway import Underway, Work
 from wayline.storage.vector_index import NO_KEY
 from wayline.supposing import Supposed
-from wayline.workspace import SETTINGS, copying, create_workspace, refuse_taken
+from wayline.workspace import SETTINGS, copying, create_workspace, refuse_inside, refuse_taken
 
 OnChunk = Callable[[Receipt, ColumnMap], None]
 TOLD_OF = 4  # items of a journey's feed that a message chooses from, for each that it shows
@@ -141,7 +144,9 @@ class Engine:
         clock: Clock | None = None,
     ) -> None:
         self.path = path
-        self.config = load_config(path / SETTINGS, config)
+        resolved = resolve_config(path / SETTINGS, config)
+        self.config = resolved.config
+        self.settings = list_settings(resolved)  # for people: each with where it came from
         plain_recipe().pinned(self.config.recipe.pins)  # a wrong name is said now, not by each feed
         self.store = open_store(path, create=True)
         self.access = Access(self.store)  # API keys: who may call a server over this workspace
@@ -152,6 +157,9 @@ class Engine:
         )
         self.recipes = self._serving.recipes  # what the team set over the recipe, by version
         self.traces, self.counters = self._serving.traces, self._serving.counters
+        self.catalogue = Catalogue(
+            self.store, self._served_if_built
+        )  # items found and looked after
         self._wishes = WishLog(self.store)
         self._no_item_hidden = False
         self._closed = False
@@ -376,6 +384,9 @@ class Engine:
             recipe=m["recipe"],
             seconds=m["seconds"],
         )
+
+    def _served_if_built(self) -> ServedGeneration | None:
+        return None if self._generations.current() is None else self._serving.generation()
 
     # -- out -----------------------------------------------------------------------------------------------------------
 
@@ -995,10 +1006,11 @@ class Engine:
         return Worths(self.config.actions, self.store.action_names()).unknown
 
     def backup(self, target: str | Path) -> Path:
-        """Copy the workspace as of now, while it is in use, to a new folder."""
+        """Copy the workspace as of now, while it is in use, to a new folder outside of it."""
         folder = Path(target)
-        refuse_taken(folder, "back up")
         with copying(folder):
+            refuse_taken(folder, "back up")
+            refuse_inside(folder, self.path)
             return self._backup(folder)
 
     def _backup(self, folder: Path) -> Path:

@@ -264,6 +264,17 @@ class SimilarItem:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemMatch:
+    """An item that a search found; ``lately`` is how often it was acted on in the last four weeks of the log."""
+
+    item_id: str
+    title: str | None = None
+    category: str | None = None
+    hidden: bool = False
+    lately: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """What one build made, as its manifest says."""
 
@@ -368,6 +379,21 @@ class Feedback:
             action_key=nothing,
             acted_ts_ms=nothing,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFeedback:
+    """What came of showing one item in the newest answers.
+
+    ``requests`` is how many answers to known people were looked through, the oldest of them from ``since_ts_ms``
+    (None: there are none). In ``impressions`` of them the item was shown; ``engagements`` says in how many of these
+    an action of each action_key answered it.
+    """
+
+    requests: int
+    since_ts_ms: int | None
+    impressions: int
+    engagements: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

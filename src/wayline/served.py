@@ -156,8 +156,9 @@ class ServedGeneration:
             np.load(pairs, mmap_mode="r") if pairs.exists() else np.zeros(0, np.int64)
         )
         self._wanted_since: set[int] = set()
+        self.counted = read_counted(folder, self.manifest)
         self._live = LiveInterests(
-            read_counted(folder, self.manifest), self.vectors, self.usable, config.interests,
+            self.counted, self.vectors, self.usable, config.interests,
             lambda item_idx: store.item_ids(item_idx + 1),
         )  # fmt: skip
         self._items_version = -1
@@ -256,6 +257,11 @@ class ServedGeneration:
     @cached_property
     def _labeller(self) -> Any:
         return make_labeller(pl.read_parquet(self.path / "titles.parquet"))
+
+    def label(self, members: IntVector, weights: npt.NDArray[np.float64], medoid_idx: int) -> str:
+        """Name one interest by itself, as if its person had no other."""
+        (label,) = self._labeller.label_all([members], [weights], [medoid_idx])
+        return str(label)
 
     def _catch_up_with_what_until_left_out(self) -> None:
         until = int(self.manifest["until"])

@@ -33,6 +33,14 @@ def refuse_taken(folder: Path, verb: str) -> None:
         raise WorkspaceError(f"{str(folder)!r} is not an empty folder: {verb} to a new place.")
 
 
+def refuse_inside(folder: Path, workspace: Path) -> None:
+    """Raise for a folder in the workspace: a copy there would copy itself, and be lost with what it is a copy of."""
+    if folder.resolve().is_relative_to(workspace.resolve()):
+        raise WorkspaceError(
+            f"{str(folder)!r} lies in the workspace itself: back up to a place outside of it."
+        )
+
+
 @contextmanager
 def copying(folder: Path) -> Iterator[None]:
     """Say in one line what a copy of files met."""

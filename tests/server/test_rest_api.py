@@ -151,6 +151,16 @@ def test_an_item_reads_back_with_what_is_like_it(shop: httpx.Client) -> None:
     assert "i4" not in [one["item_id"] for one in similar]
 
 
+def test_items_are_found_by_their_words(shop: httpx.Client) -> None:
+    found = shop.get("/v1/items", params={"query": "GARDEN lamp 4", "limit": 3}).json()["items"]
+    assert found[0] == {"item_id": "i4", "title": "garden lamp 4"} | {
+        key: found[0][key] for key in ("category", "hidden", "lately")
+    }
+    assert len(shop.get("/v1/items").json()["items"]) > 1
+    assert shop.get("/v1/items", params={"limit": 51}).status_code == 400
+    assert shop.get("/v1/items", params={"query": "x" * 201}).json()["error"]["code"] == "bad_input"
+
+
 @pytest.mark.parametrize("item_id", ["a/b", "a/similar", "50%", "ü ?#&", "..%2F"])
 def test_any_text_is_an_id_in_a_path(client: httpx.Client, item_id: str) -> None:
     assert client.post("/v1/items", json=[{"item_id": item_id, "title": "T"}]).status_code == 200

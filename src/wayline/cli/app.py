@@ -15,6 +15,7 @@ import typer
 from wayline.cli.commands.backup import backup
 from wayline.cli.commands.bench import bench
 from wayline.cli.commands.build import build
+from wayline.cli.commands.config import config
 from wayline.cli.commands.demo import demo
 from wayline.cli.commands.doctor import doctor
 from wayline.cli.commands.evaluate import evaluate
@@ -47,7 +48,7 @@ app = typer.Typer(
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
     init, import_, build, train, evaluate, judge, serve, feed, interest, journey, notify, forget,
-    export, backup, restore, rollback, doctor, demo, version,
+    export, backup, restore, rollback, doctor, config, demo, version,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(command.__name__.rstrip("_"))(command)

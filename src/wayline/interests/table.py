@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from wayline.interests.interests import InterestSet
@@ -20,6 +22,24 @@ SCHEMA: dict[str, Any] = {
     "member_item_keys": pl.List(pl.Int64),
     "member_importance": pl.List(pl.Float64),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """The interests that one item is a member of, shape [H] each.
+
+    ``row`` is where each stands in the table; ``share`` its part of all the importance of its person's interests;
+    ``weight`` what the item adds to its importance.
+    """
+
+    row: IntVector
+    user_key: IntVector
+    importance: npt.NDArray[np.float64]
+    share: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.row)
 
 
 class InterestTable:
@@ -69,6 +89,29 @@ class InterestTable:
             member_importance=self._weights[begin:end],
             member_offsets=self._offsets[lo : hi + 1] - begin,
         )
+
+    def holding(self, item_idx: int) -> Holding:
+        """Give the interests of all people that an item is a member of, by what it adds to them; cost: all members."""
+        at = np.flatnonzero(self._members == item_idx)
+        at = at[self._weights[at] > 0]  # what somebody sent back is a member too, and no liking
+        at = at[np.argsort(-self._weights[at], kind="stable")]
+        row = np.searchsorted(self._offsets, at, side="right") - 1
+        summed = np.concatenate([[0.0], np.cumsum(self._importance)])
+        people = self._user_key[row]
+        lo, hi = (np.searchsorted(self._user_key, people, side=side) for side in ("left", "right"))
+        return Holding(
+            row,
+            people,
+            self._importance[row],
+            self._importance[row] / (summed[hi] - summed[lo]),
+            self._weights[at],
+        )
+
+    def members_of(self, row: int) -> tuple[IntVector, npt.NDArray[np.float64], int]:
+        """Give what one interest is made of: item positions, what each adds to it, and the medoid's position."""
+        begin, end = int(self._offsets[row]), int(self._offsets[row + 1])
+        members, weights = self._members[begin:end], self._weights[begin:end]
+        return members, weights, int(self._medoid_item_idx[row])
 
 
 class InterestRows:

@@ -6,7 +6,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from wayline.schema import ActionRecord, ApiKey, Interest, Journey, Notification, SimilarItem
+from wayline.schema import (
+    ActionRecord,
+    ApiKey,
+    Interest,
+    ItemMatch,
+    Journey,
+    Notification,
+    SimilarItem,
+)
 
 _TEXT = {"type": "string"}
 _TIME = {
@@ -108,6 +116,12 @@ class ActionsReply(BaseModel):
     """A person's actions, newest first."""
 
     actions: list[ActionRecord]
+
+
+class ItemsReply(BaseModel):
+    """Items that a search found, the best answer first."""
+
+    items: list[ItemMatch]
 
 
 class SimilarReply(BaseModel):

@@ -16,6 +16,7 @@ NEEDS = {
     "GET /v1/users/{user_id}/actions": Scope.READ,
     "GET /v1/users/{user_id}/export": Scope.READ,
     "GET /v1/requests/{request_id}": Scope.READ,
+    "GET /v1/items": Scope.READ,
     "GET /v1/items/{item_id}": Scope.READ,
     "GET /v1/items/{item_id}/similar": Scope.READ,
     "GET /metrics": Scope.READ,

@@ -22,6 +22,7 @@ from wayline.schema import (
     FloatVector,
     ImpressionColumns,
     IntVector,
+    ItemFeedback,
     ItemRecord,
     NotificationFeedback,
 )
@@ -433,6 +434,15 @@ class Store(Protocol):
     ) -> ImpressionColumns:
         """Items shown to a person that no action ever answered, until then: newest first, each item
         once (its newest impression); empty for an unknown key.
+        """
+        ...
+
+    def item_feedback(self, item_key: int, *, requests: int = 20_000) -> ItemFeedback:
+        """What came of showing one item to people the log knows, in the newest ``requests`` answers of the store, less
+        those to strangers and to questions about the past, which are nobody's impression.
+
+        An answer that showed the item twice counts once. Cost: bounded by ``requests``, whatever the size of the log
+        and however often the item was shown before.
         """
         ...
 

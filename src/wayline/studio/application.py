@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from nicegui import app, ui
 
-from wayline.studio.pages import generations, overview, person, recipe, why
+from wayline.studio.pages import generations, items, overview, person, recipe, settings, why
 
 ICON = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='8' fill='#0f766e'/>"
@@ -21,6 +21,8 @@ def make_application() -> FastAPI:
     why.register()
     recipe.register()
     generations.register()
+    items.register()
+    settings.register()
     ui.run_with(
         FastAPI(),  # only to hand in the settings: our server mounts NiceGUI's application itself
         title="wayline studio",

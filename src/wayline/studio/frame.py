@@ -26,9 +26,11 @@ SIGNS = {"auto": "◐", "light": "☀", "dark": "☾"}
 PAGES = (
     ("Overview", "/"),
     ("People", "/person"),
+    ("Items", "/items"),
     ("Why", "/why"),
     ("Recipe", "/recipe"),
     ("Generations", "/generations"),
+    ("Settings", "/settings"),
 )
 STYLE = files("wayline.studio").joinpath("studio.css").read_text("utf-8")
 
@@ -48,6 +50,11 @@ def who_of(request: Request) -> str:
     return str(request.scope[GUARD].name_of(request.cookies.get(COOKIE, "")))
 
 
+def asks_for_key(request: Request) -> bool:
+    """Whether people sign in to this studio."""
+    return bool(request.scope[GUARD].asks_for_key)
+
+
 def person_path(user_id: str) -> str:
     """The path of a person's page, inside the studio."""
     return "/person/" + quote(user_id, safe="")
@@ -56,6 +63,11 @@ def person_path(user_id: str) -> str:
 def why_path(request_id: str) -> str:
     """The path of the page that takes a feed apart, inside the studio."""
     return "/why/" + quote(request_id, safe="")
+
+
+def item_path(item_id: str) -> str:
+    """The path of an item's page, inside the studio."""
+    return "/items/" + quote(item_id, safe="")
 
 
 @contextmanager

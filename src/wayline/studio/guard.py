@@ -97,7 +97,7 @@ class Guard:
             raise NotAllowedError("You are signed out: load the page anew to sign in.")
         if scope < needed:
             raise NotAllowedError(
-                f"Your key may {scope}, this needs {needed}: stay in the sandbox, or sign in with another key."
+                f"Your key may {scope}, this needs {needed}: sign in with one that may."
             )
 
     async def answer(self, connection: HTTPConnection, receive: Receive) -> ASGIApp | None:

@@ -70,6 +70,14 @@ class Button(TextElement):
         """Call this at each click; what it gives is awaited where it can be."""
         self.on("click", handler, [])
 
+    def disable(self) -> None:
+        """Let it be seen and not clicked."""
+        self.props["disabled"] = True
+
+    def enable(self) -> None:
+        """Let it be clicked again."""
+        self.props.pop("disabled", None)
+
 
 def button(
     text: str,

@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from wayline.schema import ItemRecord, Receipt
 from wayline.server.body import read_rows
 from wayline.server.middleware import Id
-from wayline.server.openapi import ITEM_EXAMPLE, ITEM_SCHEMA, SimilarReply, rows_body
+from wayline.server.openapi import ITEM_EXAMPLE, ITEM_SCHEMA, ItemsReply, SimilarReply, rows_body
 from wayline.server.replies import reply
 
 router = APIRouter(prefix="/v1", tags=["items"])
@@ -29,6 +29,18 @@ async def add_items(request: Request) -> Response:
     receipt = await run_in_threadpool(request.app.state.engine.add_items, rows)
     request.app.state.metrics.observe_receipt("items", receipt)
     return reply(receipt)
+
+
+@router.get("/items", summary="Find items", response_model=ItemsReply)
+def search(
+    request: Request,
+    query: str = Query(
+        "", max_length=200, description="Words of title, category or tags, or an id"
+    ),
+    limit: int = Query(50, ge=1, le=50, description="At most"),
+) -> Response:
+    """Find items by words or by id, the best answer first; without a query those acted on most lately."""
+    return reply({"items": request.app.state.engine.catalogue.search(query, limit=limit)})
 
 
 @router.get("/items/{item_id}", summary="One item", response_model=ItemRecord)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 
 import numpy as np
 
-from wayline.schema import Feedback, FeedbackTotals, ImpressionColumns, IntVector
+from wayline.schema import Feedback, FeedbackTotals, ImpressionColumns, IntVector, ItemFeedback
 from wayline.storage.sqlite.history import FOREVER_MS
 
 NEWEST = """
@@ -18,6 +19,16 @@ SELECT request_number, item_key, action_key, acted_ts_ms FROM engagements
 WHERE user_key = ? AND request_number BETWEEN ? AND ? AND acted_ts_ms <= ?
 """
 REQUESTS_AT_A_TIME = 32
+# No index leads from an item to what showed it: a range of the newest rows, and a look-up by person for each. An index
+# would cost each answer as many entries as it shows items.
+NEWEST_OF_ALL = """
+SELECT r.request_number, r.user_key, r.ts_ms, s.item_keys FROM requests r
+CROSS JOIN shown s ON s.user_key = r.user_key AND s.ts_ms = r.ts_ms AND s.request_id = r.request_id
+WHERE r.request_number > (SELECT coalesce(max(request_number), 0) FROM requests) - ?
+"""
+ANSWERED = """
+SELECT action_key FROM engagements WHERE user_key = ? AND request_number = ? AND item_key = ?
+"""
 
 
 def user_feedback(
@@ -111,6 +122,26 @@ def user_impressions(
     rows = [(item_key, *rest) for item_key, rest in found.items()][: max(limit, 0)]
     item_key, ts_ms, surface_key, request_number = np.array(rows, np.int64).reshape(-1, 4).T
     return ImpressionColumns(item_key, ts_ms, surface_key, request_number)
+
+
+def item_feedback(connection: sqlite3.Connection, item_key: int, requests: int) -> ItemFeedback:
+    """See ``Store.item_feedback``."""
+    rows = connection.execute(NEWEST_OF_ALL, (int(requests),)).fetchall()
+    if not rows:
+        return ItemFeedback(0, None, 0)
+    packed = int(item_key).to_bytes(4, "little")
+    showed = [  # most answers do not even hold the bytes
+        (user_key, number)
+        for number, user_key, _, blob in rows
+        if packed in blob and item_key in np.frombuffer(blob, "<u4")
+    ]
+    answered = Counter(
+        action_key
+        for who in showed
+        for (action_key,) in connection.execute(ANSWERED, (*who, int(item_key)))
+    )
+    since = min(ts_ms for _, _, ts_ms, _ in rows)
+    return ItemFeedback(len(rows), since, len(showed), dict(sorted(answered.items())))
 
 
 def totals(connection: sqlite3.Connection) -> FeedbackTotals:

@@ -19,6 +19,7 @@ from wayline.schema import (
     FeedbackTotals,
     ImpressionColumns,
     IntVector,
+    ItemFeedback,
     ItemRecord,
     NotificationFeedback,
 )
@@ -257,6 +258,10 @@ class SqliteStore:
     ) -> ImpressionColumns:
         with self._connections.snapshot() as connection:
             return feedback.user_impressions(connection, user_key, until_ts_ms, limit)
+
+    def item_feedback(self, item_key: int, *, requests: int = 20_000) -> ItemFeedback:
+        with self._connections.snapshot() as connection:
+            return feedback.item_feedback(connection, item_key, requests)
 
     def request_engagements(self, request_id: str) -> list[tuple[int, int]]:
         with self._connections.reading() as connection:

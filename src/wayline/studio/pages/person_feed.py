@@ -67,7 +67,7 @@ def _item(row: FeedRow, choices: list[str], image: str | None) -> Html:
 def picture(url: str) -> Html:
     """An item's picture in a box of its own size; its title stands beside it."""
     return h(
-        "img", cls="picture", src=url, alt="", loading="lazy", referrerpolicy="no-referrer",
+        "img", cls="thumb", src=url, alt="", loading="lazy", referrerpolicy="no-referrer",
         width="64", height="64",
     )  # fmt: skip
 

@@ -61,3 +61,17 @@ def share(value: float) -> str:
     ('31%', '0.4%', '0%')
     """
     return f"{value:.0%}" if value >= 0.1 or value == 0 else f"{value:.1%}"
+
+
+def size(number: float) -> str:
+    """Say how many bytes.
+
+    >>> size(0), size(999), size(1_234_567), size(43_000_000_000)
+    ('0 bytes', '999 bytes', '1.2 MB', '43 GB')
+    """
+    if number < 1000:
+        return f"{number:.0f} bytes"
+    units = iter(("kB", "MB", "GB", "TB", "PB"))
+    while number >= 999.5:
+        number, unit = number / 1000, next(units)
+    return f"{number:.1f} {unit}" if number < 9.95 else f"{number:,.0f} {unit}"
