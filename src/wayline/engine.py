@@ -31,6 +31,7 @@ from wayline.answering import (
     sequence_records,
     write_cursor,
 )
+from wayline.at_large import AtLarge
 from wayline.builder import INTERESTS, build_generation
 from wayline.clock import Clock, to_ts_ms, wall_clock
 from wayline.config import load_config
@@ -172,6 +173,9 @@ class Engine:
         self._load_lock = threading.Lock()
         self._first_build = threading.Lock()
         self.traces = TraceWriter(self.store)
+        self.at_large = AtLarge(  # what holds of everybody: the pages that ask need no one person
+            self.store, self._generations, self.config, now=self.now, flush=self.traces.flush
+        )
         self.counters: Counter[str] = Counter()
         self._no_item_hidden = False
         self._closed = False
