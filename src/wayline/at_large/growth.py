@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from wayline.at_large.chance import discoveries, p_of_share, ratio_interval
 from wayline.at_large.groups import PEOPLE_NAMED, InterestGroups
@@ -115,7 +116,8 @@ def _people(cell: IntVector, user: IntVector, cells: int) -> IntVector:
     if not len(cell):
         return np.zeros(cells, np.int64)
     width = int(user.max()) + 1
-    return np.bincount(np.unique(cell * width + user) // width, minlength=cells)
+    distinct = pl.Series(cell * width + user).unique().to_numpy()  # four times as fast as numpy's
+    return np.bincount(distinct // width, minlength=cells)
 
 
 def _expected(lately: IntVector, before: IntVector) -> tuple[Float64Vector, Float64Vector]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from fastapi import FastAPI
 from nicegui import app, ui
 
-from wayline.studio.pages import generations, overview, person
+from wayline.studio.pages import (
+    generations,
+    interests_at_large,
+    journeys_at_large,
+    overview,
+    person,
+)
 
 ICON = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='8' fill='#0f766e'/>"
@@ -18,6 +24,8 @@ def make_application() -> FastAPI:
     """Register the pages and give the application that serves them; once in a process."""
     overview.register()
     person.register()
+    interests_at_large.register()
+    journeys_at_large.register()
     generations.register()
     ui.run_with(
         FastAPI(),  # only to hand in the settings: our server mounts NiceGUI's application itself

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 THEME = "wayline_theme"
 THEMES: dict[str, bool | None] = {"auto": None, "light": False, "dark": True}
 ICONS = {"auto": "brightness_auto", "light": "light_mode", "dark": "dark_mode"}
-PAGES = (("Overview", "/"), ("People", "/person"), ("Generations", "/generations"))
+PAGES = (
+    ("Overview", "/"),
+    ("People", "/person"),
+    ("Interests", "/interests"),
+    ("Journeys", "/journeys"),
+    ("Generations", "/generations"),
+)
 STYLE = files("wayline.studio").joinpath("studio.css").read_text("utf-8")
 
 
