@@ -78,7 +78,7 @@ class ToldAtLarge:
 
 
 class AtLarge:
-    """What holds of everybody in a workspace. Safe to use from many threads; one computes, the others wait for it.
+    """What holds of everybody in a workspace. Safe to use from many threads; of a question one computes, the others wait for it.
 
     An answer is kept while it is asked of the same generation, nobody was forgotten, the log grew by less than half a
     percent, and ten minutes have not passed.
@@ -105,7 +105,7 @@ class AtLarge:
     ) -> None:
         self._store, self._generations, self._config = store, generations, config
         self._now, self._flush = now, flush
-        self._lock = threading.Lock()
+        self._locks = {name: threading.Lock() for name in ("interests", "journeys")}
         self._kept: dict[str, tuple[tuple[Any, ...], float, object]] = {}
 
     def interests(self, *, anew: bool = False) -> InterestsAtLarge:
@@ -143,7 +143,7 @@ class AtLarge:
         return ToldAtLarge(states, weeks, journeys, self._user_ids(named), now)
 
     def _keep(self, what: str, find: Callable[[str], object], anew: bool) -> object:
-        with self._lock:
+        with self._locks[what]:
             current = self._generations.current()
             if current is None:
                 raise NoGenerationError("Nothing has been built yet: run `wayline build`.")

@@ -169,7 +169,6 @@ def _row(row: InterestRow) -> None:
         says("h4", row.name)
         if row.badge:
             says("span", row.badge, f"badge {row.badge.replace(' ', '-')}")
-        tag("div", "space")
         if row.weekly:
             box = {"viewBox": "0 0 100 24", "preserveAspectRatio": "none", "role": "img"}
             with tag("svg", "spark", aria_label=said(row.weekly), **box):

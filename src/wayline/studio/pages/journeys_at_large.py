@@ -189,7 +189,6 @@ def _step(row: NextRow) -> None:
         says("h3", f"{row.before} → {row.after}")
         if row.badge:
             says("span", row.badge, f"badge {row.badge.replace(' ', '-')}")
-        tag("div", "space")
         says("span", row.figure, "figure")
     says("p", row.facts, "note")
     people_links(row.people, f"{row.before}, then {row.after}")
@@ -202,7 +201,6 @@ def _told(title: str, rows: Sequence[ToldRow]) -> None:
             with tag("li"):
                 with tag("div", "journey-head"):
                     says("h4", row.name)
-                    tag("div", "space")
                     says("span", row.figure, "figure")
                 says("p", row.facts, "note")
                 people_links(row.people, row.name)
