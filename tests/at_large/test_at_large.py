@@ -14,6 +14,7 @@ from at_large.made import DAY
 from studio.studio_shop import CONFIG, START, actions, items
 from wayline.engine import Engine
 from wayline.errors import NoGenerationError
+from wayline.storage.store import StoredNotification
 
 NOW = START + 9 * DAY
 
@@ -141,6 +142,24 @@ def test_before_a_build_there_is_nothing_to_say(tmp_path: Path) -> None:
                 question()
         told = engine.at_large.told()
         assert (told.by_week, sum(told.states.values())) == ([], 0)
+
+
+def test_what_was_sent_a_moment_after_the_newest_action_is_told(engine: Engine) -> None:
+    assert engine.at_large.told().by_journey == []
+    key = engine.store.user_key("u1")
+    assert key
+    note = StoredNotification("n1", key, "j", "Lamps", NOW, "file", {})
+    assert engine.store.queue_notifications([note]) == 1
+    assert engine.at_large.told().states["queued"] == 1
+    engine.store.mark_notification("n1", status="sent", attempts=1, sent_ts_ms=NOW + 5000)
+    click = {"user_id": "u1", "item_id": "i1", "action": "notification.click", "request_id": "n1"}
+    engine.add_actions([click | {"ts": NOW}])
+    found = engine.at_large.told()
+    assert [(one.sent, one.opened, one.clicked) for one in found.by_week] == [(1, 1, 1)]
+    assert [(one.name, one.clicked) for one in found.by_journey] == [("Lamps", 1)]
+    assert found.user_ids == {key: "u1"}
+    engine.forget("u1")
+    assert engine.at_large.told().by_journey == []
 
 
 def test_journeys_that_are_off_are_said(built: Path) -> None:

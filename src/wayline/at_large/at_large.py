@@ -78,7 +78,7 @@ class ToldAtLarge:
 
 
 class AtLarge:
-    """What holds of everybody in a workspace. Safe to use from many threads; of a question one computes, the others wait for it.
+    """What holds of everybody in a workspace. Safe to use from many threads; one computes, others wait.
 
     An answer is kept while it is asked of the same generation, nobody was forgotten, the log grew by less than half a
     percent, and ten minutes have not passed.
@@ -135,8 +135,9 @@ class AtLarge:
 
     def told(self) -> ToldAtLarge:
         """Say what became of notifications, and what people did about them; needs no build."""
-        now = self._now()
-        rows = self._store.notification_feedback(until_ts_ms=now)
+        rows = self._store.notification_feedback()
+        # A clock that stands where the log ends is behind what was sent a moment ago.
+        now = max([self._now(), *(row.ts_ms for row in rows[-1:])])
         weeks, journeys = told_by_week(rows, now), told_by_journey(rows)
         named = [key for one in (*weeks, *journeys) for key in one.example_people]
         states = self._store.count_notifications()
