@@ -174,6 +174,6 @@ def test_what_people_were_told_has_rates_with_their_counts() -> None:
     found = ToldAtLarge({"sent": 8}, [week], [replace(week, name="Lamps")], {1: "ann"}, NOW)
     (row,) = week_rows(found)
     assert row.name == "from 14 Nov 2023"
-    assert (row.figure, row.people) == ("12%", ["ann"])
+    assert (row.figure, row.people) == ("12% clicked", ["ann"])
     assert row.facts == "8 sent · 4 (50%) opened · 1 (12%) clicked · 0 (0%) dismissed"
     assert names(told_rows(found)) == ["Lamps"]

@@ -30,7 +30,7 @@ from wayline.studio.views.journeys_at_large import (
 if TYPE_CHECKING:
     from wayline.engine import Engine
 
-COMMON, MORE, STEPS, TOLD = 12, 100, 12, 30
+COMMON, MORE, STEPS, TOLD = 12, 100, 12, 6
 
 
 def register() -> None:
@@ -153,7 +153,7 @@ class Board:
             if told.by_week:
                 _told("By week", week_rows(told))
             if told.by_journey:
-                _told("By journey", told_rows(told)[:TOLD])
+                _told("By journey", told_rows(told))
 
 
 def _off() -> None:
@@ -196,6 +196,13 @@ def _step(row: NextRow) -> None:
 
 def _told(title: str, rows: Sequence[ToldRow]) -> None:
     says("h3", title)
+    _told_rows(rows[:TOLD])
+    rest = rows[TOLD : TOLD + MORE]
+    if rest:
+        later(f"{len(rest)} more", lambda: _told_rows(rest))
+
+
+def _told_rows(rows: Sequence[ToldRow]) -> None:
     with tag("ul", "at-large"):
         for row in rows:
             with tag("li"):

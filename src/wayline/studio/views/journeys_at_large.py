@@ -134,7 +134,7 @@ def _told(name: str, one: Told, found: ToldAtLarge) -> ToldRow:
         f"{one.sent:,} sent · {_of(one.opened, one)} opened · {_of(one.clicked, one)} clicked · "
         f"{_of(one.dismissed, one)} dismissed"
     )
-    clicked = share(one.clicked / one.sent)
+    clicked = f"{share(one.clicked / one.sent)} clicked"
     return ToldRow(name, clicked, facts, _ids(found.user_ids, one.example_people))
 
 
