@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from at_large.made import (
     BUY,
@@ -106,6 +107,31 @@ def test_people_in_parts_say_what_all_at_once_say() -> None:
     split, whole = earning_of(parts, 2, CONFIG), found(requests, [0, 1])
     np.testing.assert_allclose(split.low, whole.low)
     np.testing.assert_allclose(split.factor, whole.factor)
+
+
+def test_the_error_is_that_of_a_page_of_loops() -> None:
+    rng = np.random.default_rng(7)
+    requests = [somebody(rng, user, [0.05, 0.3, 0.2]) for user in range(1, 60) for _ in range(2)]
+    got = found(requests, [0, 1, 2])
+    looked_at: dict[tuple[int, int], float] = defaultdict(float)
+    gained: dict[tuple[int, int], float] = defaultdict(float)
+    for user, shown in requests:
+        for _, _, place, via, acts in shown:
+            looked_at[user, via[0] - 1] += 1 / np.log2(place + 2)
+            gained[user, via[0] - 1] += len(acts)
+    people, groups = range(1, 60), range(3)
+    total, mean = sum(looked_at.values()), sum(gained.values()) / sum(looked_at.values())
+    for q in groups:
+        own = sum(looked_at[user, q] for user in people)
+        number = len({user for user in people if looked_at[user, q]})
+        variance = 0.0
+        for user in people:
+            all_off = sum(gained[user, g] - mean * looked_at[user, g] for g in groups)
+            variance += (gained[user, q] - mean * looked_at[user, q] - own / total * all_off) ** 2
+        variance *= number / (number - 1)
+        error = np.sqrt(max(variance, mean * own * (1 - own / total)))
+        reach = stats.t.ppf(0.975, number - 1) * error / (own + CONFIG.prior) / mean
+        assert got.high[q] - got.factor[q] == pytest.approx(reach)
 
 
 def test_an_interest_that_people_answer_more_stands_out_and_one_they_pass_by_too() -> None:

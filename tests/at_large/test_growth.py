@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from at_large.made import BUY, DAY, LOOK, NOW, RETURN, VIEW, WORTHS, Act, groups_of, log_of
+from wayline.at_large.earning import earning_of
+from wayline.at_large.groups import InterestGroups
 from wayline.at_large.growth import WEEKS, WINDOW_DAYS, Growth, growth_of
+from wayline.config import RewardsConfig
 
 OLD: Act = (9999, 1, LOOK, NOW - 400 * DAY)  # so that the log reaches back
 
@@ -114,6 +117,13 @@ def test_a_log_that_does_not_reach_back_is_said(days: int) -> None:
     got = growth_of(log_of(rows), groups_of([0, 1]), WORTHS, NOW)
     assert got.covered == (days > 56)
     assert got.covered or not got.more_than_chance.any()
+
+
+def test_nobodys_interests_are_no_error() -> None:
+    nothing = InterestGroups([], [], np.zeros(0, np.int64), [], np.full(3, -1))
+    got = growth_of(log_of([OLD, (1, 1, BUY, NOW)]), nothing, WORTHS, NOW)
+    assert (got.lately.tolist(), got.weekly.shape, got.all_lately) == ([], (0, WEEKS), 0)
+    assert earning_of([], 0, RewardsConfig()).factor.tolist() == []
 
 
 def test_an_empty_log_is_no_error() -> None:
