@@ -20,6 +20,7 @@ from wayline.answering import (
     journey_records,
     sequence_records,
 )
+from wayline.at_large import AtLarge
 from wayline.builder import INTERESTS, build_generation
 from wayline.catalogue import Catalogue
 from wayline.clock import At, Clock, to_ts_ms, wall_clock
@@ -161,6 +162,9 @@ class Engine:
             self.store, self._served_if_built
         )  # items found and looked after
         self._wishes = WishLog(self.store)
+        self.at_large = AtLarge(  # what holds of everybody: the pages that ask need no one person
+            self.store, self._generations, self.config, now=self.now, flush=self.traces.flush
+        )
         self._no_item_hidden = False
         self._closed = False
 

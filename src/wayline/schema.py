@@ -150,8 +150,8 @@ class Notification:
 class NotificationFeedback:
     """What came of one notification that was sent: an example for the ranker of journeys.
 
-    ``features`` are those of the journey when it was planned. ``opened``, ``clicked`` and ``dismissed`` say that the
-    person, and nobody else, sent such an action with the notification's id.
+    ``features`` are those of the journey when it was planned, ``journey`` is what it was called. ``opened``,
+    ``clicked`` and ``dismissed`` say that the person, and nobody else, sent such an action with the notification's id.
     """
 
     id: str
@@ -162,6 +162,7 @@ class NotificationFeedback:
     opened: bool
     clicked: bool
     dismissed: bool
+    journey: str = ""
 
 
 @dataclass(frozen=True, slots=True)

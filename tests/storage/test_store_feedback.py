@@ -263,6 +263,60 @@ def test_doctor_finds_engagements_that_nothing_bears_out(path: Path, frame: Any)
     store.close()
 
 
+def shifted(feedback: Feedback, requests: int, impressions: int, by: int) -> list[tuple[int, ...]]:
+    """What a part of a scan says of one person, as rows that do not depend on where they stand in it."""
+    out = []
+    for n in range(impressions, impressions + by):
+        lo, hi = feedback.via_offsets[n : n + 2]
+        acts = feedback.impression_idx == n
+        out.append(
+            (
+                int(feedback.ts_ms[n]), int(feedback.request_idx[n]) - requests, int(feedback.item_key[n]),
+                int(feedback.place[n]), *feedback.via_item_key[lo:hi].tolist(), -1,
+                *feedback.action_key[acts].tolist(), -1, *feedback.acted_ts_ms[acts].tolist(),
+            )
+        )  # fmt: skip
+    return out
+
+
+@pytest.mark.parametrize("requests", [1, 2, 3, 5, 100])
+def test_a_scan_of_feedback_says_what_asking_everybody_says(
+    known: Store, frame: Any, requests: int
+) -> None:
+    for n in range(12):
+        user_key = 1 + n % 2 * 2 if n < 9 else 2
+        shown = [1 + n % 6, 1 + (n + 2) % 6]
+        known.append_traces(
+            [trace(f"r{n}", user_key, 100 + n % 5, shown, queries=(5, 6), via=(n % 4, 1))]
+        )
+        known.append_actions(
+            frame([act(PEOPLE[user_key - 1], f"i{n % 6}", 101 + n, "view", f"r{n}")])
+        )
+    found: dict[int, list[tuple[int, ...]]] = {}
+    for user_key, part in known.scan_feedback(since_ts_ms=101, until_ts_ms=110, requests=requests):
+        assert len(user_key)
+        sizes = np.bincount(part.request_idx, minlength=len(user_key))
+        for key in np.unique(user_key).tolist():
+            assert key not in found, "a person is in one part"
+            rows = np.flatnonzero(user_key == key)
+            before = int(sizes[: rows[0]].sum())
+            found[key] = shifted(part, int(rows[0]), before, int(sizes[rows].sum()))
+    assert list(found) == [1, 2, 3]
+    for key, rows in found.items():
+        alone = known.user_feedback(key, until_ts_ms=110)
+        late = [row for row in shifted(alone, 0, 0, len(alone)) if row[0] >= 101]
+        skipped = late[0][1]
+        assert rows == [(ts, request - skipped, *rest) for ts, request, *rest in late]
+
+
+def test_a_scan_of_feedback_of_nobody_is_empty(known: Store) -> None:
+    assert list(known.scan_feedback(since_ts_ms=0)) == []
+    known.append_traces([trace("r", 1, 100, [3])])
+    assert list(known.scan_feedback(since_ts_ms=101)) == []
+    known.forget_user("a")
+    assert list(known.scan_feedback(since_ts_ms=0)) == []
+
+
 # -- in any order ------------------------------------------------------------------------------------
 
 REQUESTS = tuple(f"r{n}" for n in range(4))

@@ -118,9 +118,9 @@ def test_feedback_counts_what_the_person_did_with_their_own_notification(
     )
     features = {"score": 0.5}
     assert store.notification_feedback() == [
-        NotificationFeedback("n1", 1, "j1", 150, features, True, True, False),
-        NotificationFeedback("n2", 2, "j1", 160, features, False, False, True),
-        NotificationFeedback("n3", 1, "j1", 170, features, False, False, False),
+        NotificationFeedback("n1", 1, "j1", 150, features, True, True, False, "Lamps"),
+        NotificationFeedback("n2", 2, "j1", 160, features, False, False, True, "Lamps"),
+        NotificationFeedback("n3", 1, "j1", 170, features, False, False, False, "Lamps"),
     ]
     before = store.notification_feedback(until_ts_ms=205)
     assert [(f.id, f.opened, f.clicked, f.dismissed) for f in before] == [

@@ -113,7 +113,7 @@ def rewards_of(
     faded = credit * _fading(feedback, at_ts_ms, config)[impression]
     looked_at, gained = np.zeros(size), np.zeros(size)
     np.add.at(looked_at, interest, faded * examined(feedback.place)[impression])
-    np.add.at(gained, interest, faded * _gains(feedback, worths, config)[impression])
+    np.add.at(gained, interest, faded * gains(feedback, worths, config)[impression])
     if everybodys_mean <= 0:
         ones, zeros = np.ones(size), np.zeros(size)
         return RewardSet(looked_at, gained, looked_at, gained, zeros, ones, 0.0)
@@ -125,26 +125,32 @@ def rewards_of(
     return RewardSet(looked_at, gained, known, answered, factor * mean, factor, mean)
 
 
+def credits_of_queries(feedback: Feedback) -> tuple[IntVector, IntVector, Float64Vector]:
+    """Which impression counts for which query, as an item key, and how much of it, shape [P] each: ``1/n`` of ``n``."""
+    counts = np.diff(feedback.via_offsets)
+    impression = np.repeat(np.arange(len(counts)), counts)
+    return impression, feedback.via_item_key, 1.0 / counts[impression]
+
+
 def _credits(
     feedback: Feedback, interests: InterestSet
 ) -> tuple[IntVector, IntVector, Float64Vector]:
     """Which impression counts for which interest, and how much of it, shape [at most P] each."""
-    counts = np.diff(feedback.via_offsets)
-    impression = np.repeat(np.arange(len(counts)), counts)
+    impression, query_key, credit = credits_of_queries(feedback)
     members = interests.member_item_idx
     if not len(members) or not len(impression):
         nothing = np.zeros(0, np.int64)
         return nothing, nothing, np.zeros(0)
     order = np.argsort(members, kind="stable")
-    query_idx = feedback.via_item_key - 1
+    query_idx = query_key - 1
     at = order[np.searchsorted(members, query_idx, sorter=order).clip(max=len(members) - 1)]
     held = members[at] == query_idx
     holder = np.repeat(np.arange(len(interests)), np.diff(interests.member_offsets))[at]
-    return impression[held], holder[held], 1.0 / counts[impression[held]]
+    return impression[held], holder[held], credit[held]
 
 
-def _gains(feedback: Feedback, worths: Worths, config: RewardsConfig) -> Float64Vector:
-    """What each impression was answered with, shape [I]: its best action's worth less its worst dislike."""
+def gains(feedback: Feedback, worths: Worths, config: RewardsConfig) -> Float64Vector:
+    """What each impression was answered with in time, shape [I]: its best action's worth less its worst dislike."""
     best, worst = np.zeros(len(feedback)), np.zeros(len(feedback))
     after_ms = feedback.acted_ts_ms - feedback.ts_ms[feedback.impression_idx]
     valid = (after_ms >= -SKEW_MS) & (after_ms <= config.window_hours * HOUR_MS)

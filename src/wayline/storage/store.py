@@ -429,6 +429,18 @@ class Store(Protocol):
         """
         ...
 
+    def scan_feedback(
+        self, *, since_ts_ms: int, until_ts_ms: int | None = None, requests: int = 4096
+    ) -> Iterator[tuple[IntVector, Feedback]]:
+        """What everybody was shown with ``since_ts_ms <= ts_ms <= until_ts_ms``, and the engagements until then, in
+        parts that are never empty.
+
+        A part is ``user_key``, shape [R], of its requests, and their ``Feedback`` as ``user_feedback`` has it; people
+        ascend, and a person is in one part. Parts hold about ``requests`` requests, more where one person has more,
+        and each is of its own moment: a person forgotten meanwhile is in none that comes later.
+        """
+        ...
+
     def user_impressions(
         self, user_key: int, *, until_ts_ms: int | None = None, limit: int = 100
     ) -> ImpressionColumns:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from fastapi import FastAPI
 from nicegui import app, ui
 
-from wayline.studio.pages import generations, items, overview, person, recipe, settings, why
+from wayline.studio.pages import (
+    generations,
+    interests_at_large,
+    items,
+    journeys_at_large,
+    overview,
+    person,
+    recipe,
+    settings,
+    why,
+)
 
 ICON = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='8' fill='#0f766e'/>"
@@ -20,6 +30,8 @@ def make_application() -> FastAPI:
     person.register()
     why.register()
     recipe.register()
+    interests_at_large.register()
+    journeys_at_large.register()
     generations.register()
     items.register()
     settings.register()

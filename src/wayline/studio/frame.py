@@ -27,6 +27,8 @@ PAGES = (
     ("Overview", "/"),
     ("People", "/person"),
     ("Items", "/items"),
+    ("Interests", "/interests"),
+    ("Journeys", "/journeys"),
     ("Why", "/why"),
     ("Recipe", "/recipe"),
     ("Generations", "/generations"),

@@ -1,13 +1,16 @@
-"""What came of what one person was shown, read as columns."""
+"""What came of what one person was shown, or everybody, read as columns."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from wayline.schema import Feedback, FeedbackTotals, ImpressionColumns, IntVector, ItemFeedback
+from wayline.storage.sqlite.connections import Connections
 from wayline.storage.sqlite.history import FOREVER_MS
 
 NEWEST = """
@@ -17,6 +20,11 @@ WHERE user_key = ? AND ts_ms <= ? ORDER BY ts_ms DESC, request_id DESC LIMIT ?
 ENGAGED = """
 SELECT request_number, item_key, action_key, acted_ts_ms FROM engagements
 WHERE user_key = ? AND request_number BETWEEN ? AND ? AND acted_ts_ms <= ?
+"""
+ENGAGED_OF_MANY = ENGAGED.replace("user_key = ?", "user_key BETWEEN ? AND ?")
+EVERYBODYS = """
+SELECT user_key, ts_ms, request_number, surface_key, item_keys, queries, via FROM shown
+WHERE user_key BETWEEN ? AND ? AND ts_ms BETWEEN ? AND ? ORDER BY user_key, ts_ms, request_id LIMIT ?
 """
 REQUESTS_AT_A_TIME = 32
 # No index leads from an item to what showed it: a range of the newest rows, and a look-up by person for each. An index
@@ -39,6 +47,41 @@ def user_feedback(
     rows = connection.execute(NEWEST, (int(user_key), until, int(requests))).fetchall()[::-1]
     if not rows:
         return Feedback.empty()
+    return _feedback(connection, ENGAGED, (int(user_key),), rows, until)
+
+
+def scan_feedback(
+    connections: Connections, since_ts_ms: int, until_ts_ms: int | None, requests: int
+) -> Iterator[tuple[IntVector, Feedback]]:
+    """See ``Store.scan_feedback``."""
+    since, until = int(since_ts_ms), FOREVER_MS if until_ts_ms is None else int(until_ts_ms)
+    after = 0
+    while True:
+        with connections.snapshot() as connection:
+            first = (after + 1, FOREVER_MS, since, until)
+            rows = connection.execute(EVERYBODYS, (*first, max(int(requests), 1))).fetchall()
+            if not rows:
+                return
+            if len(rows) >= requests:  # the last person may have more
+                last = rows[-1][0]
+                rows = [row for row in rows if row[0] != last] or connection.execute(
+                    EVERYBODYS, (last, last, since, until, -1)
+                ).fetchall()
+            after = rows[-1][0]
+            people = (rows[0][0], after)
+            shown = [row[1:] for row in rows]
+            found = _feedback(connection, ENGAGED_OF_MANY, people, shown, until)
+        yield np.array([row[0] for row in rows], np.int64), found
+
+
+def _feedback(
+    connection: sqlite3.Connection,
+    engaged_by: str,
+    people: tuple[int, ...],
+    rows: list[tuple[Any, ...]],
+    until: int,
+) -> Feedback:
+    """Read what requests showed, by person and time, and what answered them."""
     ts_ms, numbers, _, items, queries, vias = zip(*rows, strict=True)
     number = np.array(numbers, np.int64)
     sizes = np.array([len(i) // 4 for i in items], np.int64)
@@ -47,7 +90,7 @@ def user_feedback(
     starts = np.cumsum(sizes) - sizes
     offsets, via_item_key = _via(request_idx, sizes, queries, vias)
     engaged = connection.execute(
-        ENGAGED, (int(user_key), int(number.min()), int(number.max()), until)
+        engaged_by, (*people, int(number.min()), int(number.max()), until)
     ).fetchall()
     impression_idx, action_key, acted_ts_ms = _engaged(engaged, number, request_idx, item_key)
     return Feedback(

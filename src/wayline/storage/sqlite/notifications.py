@@ -129,7 +129,7 @@ def feedback(
     """See ``Store.notification_feedback``; the connection must be a snapshot."""
     until = FOREVER_MS if until_ts_ms is None else int(until_ts_ms)
     sent = connection.execute(
-        "SELECT number, notification_id, user_key, journey_id, sent_ts_ms, features "
+        "SELECT number, notification_id, user_key, journey_id, sent_ts_ms, features, journey "
         "FROM notifications WHERE status = 'sent' AND sent_ts_ms <= ? "
         "ORDER BY sent_ts_ms, number",
         (until,),
@@ -142,12 +142,12 @@ def feedback(
             journey_id,
             sent_ts_ms,
             json.loads(features),
-            *(
-                (number, name) in came
-                for name in (NOTIFICATION_OPEN, NOTIFICATION_CLICK, NOTIFICATION_DISMISS)
-            ),
+            opened=(number, NOTIFICATION_OPEN) in came,
+            clicked=(number, NOTIFICATION_CLICK) in came,
+            dismissed=(number, NOTIFICATION_DISMISS) in came,
+            journey=journey,
         )
-        for number, notification_id, user_key, journey_id, sent_ts_ms, features in sent
+        for number, notification_id, user_key, journey_id, sent_ts_ms, features, journey in sent
     ]
 
 

@@ -253,6 +253,11 @@ class SqliteStore:
         with self._connections.snapshot() as connection:
             return feedback.user_feedback(connection, user_key, until_ts_ms, requests)
 
+    def scan_feedback(
+        self, *, since_ts_ms: int, until_ts_ms: int | None = None, requests: int = 4096
+    ) -> Iterator[tuple[IntVector, Feedback]]:
+        return feedback.scan_feedback(self._connections, since_ts_ms, until_ts_ms, requests)
+
     def user_impressions(
         self, user_key: int, *, until_ts_ms: int | None = None, limit: int = 100
     ) -> ImpressionColumns:
