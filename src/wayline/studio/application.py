@@ -38,6 +38,7 @@ def make_application() -> FastAPI:
     ui.run_with(
         FastAPI(),  # only to hand in the settings: our server mounts NiceGUI's application itself
         title="wayline studio",
+        language="en-US",
         favicon=ICON,
         dark=None,  # as the system has it, until somebody chooses
         tailwind=False,  # a compiler in the browser, for the few rules in studio.css

@@ -95,3 +95,10 @@ def button(
     if submit:
         made.props["type"] = "submit"
     return made
+
+
+def dialog(name: str, *, opened: bool = True) -> ui.dialog:
+    """A dialog, called something for those who hear it; what stands in it goes into its ``with``."""
+    made = ui.dialog(value=opened)
+    made.props["aria-label"] = name
+    return made

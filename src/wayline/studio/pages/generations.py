@@ -16,7 +16,7 @@ from wayline.storage.underway import Work
 from wayline.studio.draft import some_people
 from wayline.studio.frame import check_of, engine_of, frame, person_path
 from wayline.studio.pages.side_by_side import fill_sides
-from wayline.studio.pieces import button, empty, says, section, tag
+from wayline.studio.pieces import button, dialog, empty, says, section, tag
 from wayline.studio.starting import run_to_its_end
 from wayline.studio.views.generations import Compared, compared, goes_back_to, going, lines
 
@@ -144,14 +144,14 @@ class Board:
 
     def _ask_back(self, back: str) -> None:
         """Ask before what everybody's feed is answered from changes."""
-        with ui.dialog(value=True) as dialog, tag("div", "dialog"):
+        with dialog("Go back") as asked, tag("div", "dialog"):
             says("p", f"Answer everybody's feed from {back} from now on? The newer one is kept.")
             with tag("div", "row"):
-                button("Go back", lambda: self._go_back(dialog), "primary")
-                button("Cancel", dialog.close)
+                button("Go back", lambda: self._go_back(asked), "primary")
+                button("Cancel", asked.close)
 
-    async def _go_back(self, dialog: Any) -> None:
-        dialog.close()
+    async def _go_back(self, asked: Any) -> None:
+        asked.close()
         try:
             self._check(Scope.ADMIN)
             now = await run.io_bound(self._engine.rollback)

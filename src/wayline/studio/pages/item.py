@@ -13,7 +13,7 @@ from wayline.access import Scope
 from wayline.errors import WaylineError
 from wayline.schema import ItemRecord
 from wayline.studio.frame import check_of, engine_of, frame, item_path, person_path
-from wayline.studio.pieces import button, empty, fact, says, section, tag
+from wayline.studio.pieces import button, dialog, empty, fact, says, section, tag
 from wayline.studio.views import items as views
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class Board:
 
     def _ask_hiding(self, *, hide: bool) -> None:
         """Ask before anybody's feed changes."""
-        with ui.dialog(value=True) as dialog, tag("div", "dialog"):
+        with dialog("Hide or show") as asked, tag("div", "dialog"):
             said = (
                 "Show it in nobody's feed, from the very next one on? Nothing is lost, and it can be shown again."
                 if hide
@@ -232,13 +232,13 @@ class Board:
             with tag("div", "row"):
                 button(
                     "Hide it" if hide else "Show it",
-                    lambda: self._hide(dialog, hide=hide),
+                    lambda: self._hide(asked, hide=hide),
                     "primary",
                 )
-                button("Cancel", dialog.close)
+                button("Cancel", asked.close)
 
-    async def _hide(self, dialog: Any, *, hide: bool) -> None:
-        dialog.close()
+    async def _hide(self, asked: Any, *, hide: bool) -> None:
+        asked.close()
         try:
             self._check(Scope.ADMIN)
             await run.io_bound(self._engine.catalogue.hide, self._item_id, hidden=hide)
@@ -250,7 +250,7 @@ class Board:
 
     def _edit(self, record: ItemRecord) -> None:
         """Ask for the texts; what is refused stays in the form with the reason."""
-        with ui.dialog(value=True) as dialog, tag("form", "dialog edit") as form:
+        with dialog("Edit") as asked, tag("form", "dialog edit") as form:
             says("h3", f"What is said of {record.item_id}")
             title = ui.input("Title", value=record.title or "").props("outlined dense autofocus")
             category = ui.input("Category", value=record.category or "").props("outlined dense")
@@ -262,7 +262,7 @@ class Board:
             refused.props["role"] = "alert"
             says("p", "Item vectors and interests' names follow with the next build.", "note")
             with tag("div", "acts"):
-                button("Cancel", dialog.close)
+                button("Cancel", asked.close)
                 button("Save", lambda: None, "primary").props("type=submit")
 
         async def save() -> None:
@@ -279,7 +279,7 @@ class Board:
             except WaylineError as error:
                 refused.text = str(error)
                 return
-            dialog.close()
+            asked.close()
             ui.notify("Saved.")
             await self.refresh()
 

@@ -19,7 +19,7 @@ from wayline.studio.pages.person_interests import interests
 from wayline.studio.pages.person_past import journeys, past
 from wayline.studio.pages.person_state import ROWS, State
 from wayline.studio.pages.renaming import ask_name
-from wayline.studio.pieces import button, empty, says, section, tag
+from wayline.studio.pieces import button, dialog, empty, says, section, tag
 from wayline.studio.views import history
 from wayline.studio.views.people_map import Plane, options, points
 from wayline.studio.visit import MOST_ACTIONS, Person, Visit
@@ -144,6 +144,7 @@ class Board:
                         says("a", name).props["href"] = f"#{name.lower()}"
                 with section("Map", "near each other: alike; larger: more recent"):
                     self.chart = ui.echart({}, renderer="svg").classes("map")
+                    self.chart.props["role"] = "img"
                     self.chart.props["aria-label"] = "Map of the person's history"
                 self._part("Interests", "what the feed looks around, and how likely next")
                 self._part("Journeys", classes="past-part")
@@ -207,10 +208,10 @@ class Board:
 
     def _ask_why(self, why: Mapping[str, Any]) -> None:
         """Take the feed apart, over the page."""
-        with ui.dialog(value=True).props("maximized") as dialog, tag("div", "dialog full"):
+        with dialog("Why this feed").props("maximized") as asked, tag("div", "dialog full"):
             with tag("div", "person-head"):
                 says("h2", "Why this feed")
-                button("Close", dialog.close)
+                button("Close", asked.close)
             why_parts.fill(tag("div", "why"), why)
 
     def _fill_bar(self) -> None:

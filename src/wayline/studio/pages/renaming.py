@@ -8,22 +8,22 @@ from typing import Any
 from nicegui import ui
 
 from wayline.interests.controls import MOST_LABEL
-from wayline.studio.pieces import button, says, tag
+from wayline.studio.pieces import button, dialog, says, tag
 
 
 def ask_name(now: str, steer: Callable[..., Any]) -> None:
     """Ask for a name; ``steer(label=...)`` is awaited with what comes."""
-    with ui.dialog() as dialog, tag("form", "dialog") as form:
+    with dialog("Call it") as asked, tag("form", "dialog") as form:
         says("h2", "Call it")
         name = ui.input(value=now).props(f"outlined dense autofocus maxlength={MOST_LABEL}")
         name.props["aria-label"] = "Name"
         with tag("div", "acts"):
-            button("Cancel", dialog.close)
+            button("Cancel", asked.close)
             button("Rename", None, "primary", submit=True)
 
     async def done() -> None:
-        dialog.close()
+        asked.close()
         await steer(label=name.value)
 
     form.on("submit.prevent", done)
-    dialog.open()
+    asked.open()

@@ -17,7 +17,7 @@ from wayline.errors import NotAllowedError, WaylineError
 from wayline.schema import NewApiKey
 from wayline.storage.usage import disk_use, folder_bytes
 from wayline.studio.frame import asks_for_key, check_of, engine_of, frame
-from wayline.studio.pieces import button, empty, fact, says, section, tag
+from wayline.studio.pieces import button, dialog, empty, fact, says, section, tag
 from wayline.studio.views import settings as views
 from wayline.studio.views.words import size
 
@@ -167,7 +167,7 @@ class Keys:
         self._board, self._access = board, board.engine.access
         self._place = tag("div")
         # Made now: the first key ever shuts the page out before more of it could be loaded.
-        self._told = ui.dialog().props("persistent").on("hide", self._forget)
+        self._told = dialog("New key", opened=False).props("persistent").on("hide", self._forget)
 
     async def refresh(self) -> None:
         """Ask again, and show what there is; who may not see it is told why."""
@@ -262,18 +262,18 @@ class Keys:
 
     def _ask(self, row: views.KeyRow) -> None:
         """Ask before somebody is shut out."""
-        with ui.dialog(value=True) as dialog, tag("div", "dialog"):
+        with dialog("Revoke a key") as asked, tag("div", "dialog"):
             says(
                 "p",
                 f"Let the key {row.name} ({row.key_id}) count no more, for good? Whoever uses it is refused within a "
                 "second, you too if you signed in with it.",
             )
             with tag("div", "row"):
-                button("Revoke it", lambda: self._revoke(dialog, row.key_id), "primary")
-                button("Cancel", dialog.close)
+                button("Revoke it", lambda: self._revoke(asked, row.key_id), "primary")
+                button("Cancel", asked.close)
 
-    async def _revoke(self, dialog: Any, key_id: str) -> None:
-        dialog.close()
+    async def _revoke(self, asked: Any, key_id: str) -> None:
+        asked.close()
         try:
             self._board.check(Scope.ADMIN)
             gone = await run.io_bound(self._access.revoke_key, key_id)
