@@ -27,47 +27,56 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("studio") / "shop")
 
 
-StartServer = Callable[..., str]
+class Servers:
+    """Serves workspaces from processes of their own."""
 
+    def __init__(self, logs: pytest.TempPathFactory) -> None:
+        self._logs = logs
+        self._running: dict[str, subprocess.Popen[str]] = {}
 
-@pytest.fixture(scope="module")
-def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """Serve workspaces from processes of their own; gives the URL."""
-    running: list[subprocess.Popen[str]] = []
-
-    def start(workspace: Path, **more: str) -> str:
+    def __call__(self, workspace: Path, *, port: int = 0, **more: str) -> str:
+        """Start one, with ``more`` in its environment; gives its URL."""
         told = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
-        log = tmp_path_factory.mktemp("log") / "stderr"
+        log = self._logs.mktemp("log") / "stderr"
+        command = [sys.executable, "-m", "wayline", "serve", "-w", str(workspace), "--json"]
         with log.open("w") as errors:
             process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "wayline",
-                    "serve",
-                    "-w",
-                    workspace,
-                    "--port",
-                    "0",
-                    "--json",
-                ],
+                [*command, "--port", str(port)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
                 env=told | environment() | more,
             )
-        running.append(process)
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, log.read_text()
-        return str(json.loads(line)["url"])
+        url = str(json.loads(line)["url"])
+        self._running[url] = process
+        return url
 
-    yield start
-    for process in running:
+    def stop(self, url: str) -> None:
+        """Stop one."""
+        process = self._running.pop(url)
         process.terminate()
         process.wait(30)
         if process.stdout is not None:
             process.stdout.close()
+
+    def stop_all(self) -> None:
+        """Stop all."""
+        for url in list(self._running):
+            self.stop(url)
+
+
+StartServer = Servers
+
+
+@pytest.fixture(scope="module")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Start servers, that are stopped with the module's last test."""
+    servers = Servers(tmp_path_factory)
+    yield servers
+    servers.stop_all()
 
 
 @pytest.fixture(scope="module")
