@@ -960,6 +960,7 @@ class Engine:
             "unwritten_trace_failures": self.traces.failures,
             "lost_traces": self.traces.lost,
             "counters": dict(self.counters),
+            "latency": self._serving.latency(),
             "histories": self._serving.histories.stats(),
             "packing": self._serving.keeper.stats(),
             "ranker": self._ranker_stats(),

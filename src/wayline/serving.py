@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,6 +41,7 @@ from wayline.supposing import Supposed, suppose
 
 MAX_LIMIT = 500
 AS_IT_IS = Variant()
+LATEST = 1000  # feeds whose time is kept at hand
 
 
 class Serving:
@@ -71,6 +72,7 @@ class Serving:
         self.recipes = Recipes(store)
         self.traces = TraceWriter(store)
         self.counters: Counter[str] = Counter()
+        self._latest_ms: deque[float] = deque(maxlen=LATEST)
         self.keeper = HistoryKeeper(store)
         self.histories = Histories(store, config.sequences, self.keeper.offer)
         self.opened: ServedGeneration | None = None
@@ -286,6 +288,14 @@ class Serving:
             self._count_feed(candidates, trace, (time.perf_counter() - began) * 1e3)
         return feed, traced
 
+    def latency(self) -> dict[str, float]:
+        """Milliseconds that the newest feeds took, and how many those are; empty before the first."""
+        latest = list(self._latest_ms)
+        if not latest:
+            return {}
+        found = np.percentile(latest, (50, 95, 99)).round(2).tolist()
+        return {"feeds": len(latest), **dict(zip(("p50", "p95", "p99"), found, strict=True))}
+
     def _names(self, item_idx: list[int]) -> dict[int, str]:
         """What a person calls these items: their titles, else their ids."""
         if not item_idx:
@@ -306,6 +316,7 @@ class Serving:
     def _count_feed(self, candidates: Candidates, trace: Trace, ms: float) -> None:
         self.counters["feeds"] += 1
         self.counters["feed_ms"] += int(ms)
+        self._latest_ms.append(ms)
         for stage in trace.degraded:
             self.counters[f"degraded:{stage}"] += 1
         if trace.scored:

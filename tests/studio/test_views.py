@@ -171,7 +171,10 @@ def test_a_summary_owns_up_to_what_it_left_out() -> None:
 
 def stats(position: int, feeds: int, spent_ms: int) -> dict[str, Any]:
     counters = {"feeds": feeds, "feed_ms": spent_ms, "degraded:source:recent": 2}
-    return {"position": position, "actions": position, "users": 3, "items": 4, "counters": counters}
+    latency = {"feeds": feeds, "p50": 20.0, "p95": 31.0, "p99": 44.0}
+    return {
+        "position": position, "actions": position, "users": 3, "items": 4, "counters": counters, "latency": latency,
+    }  # fmt: skip
 
 
 def test_the_pulse_counts_the_last_minute_and_not_what_was_before() -> None:
@@ -183,6 +186,8 @@ def test_the_pulse_counts_the_last_minute_and_not_what_was_before() -> None:
     tiles = {tile.name: tile for tile in overview.tiles(stats(1020, 90, 1800), pulse)}
     assert tiles["actions a minute"].value == "10"
     assert tiles["feed latency"].value == "20 ms"
+    assert "p99 44 ms" in tiles["feed latency"].note
+    assert tiles["feeds"].value == "90"
     assert tiles["fallbacks"].warn
 
 
@@ -191,6 +196,30 @@ def test_a_generation_says_how_good_it_is() -> None:
     card = overview.generation_card(made, NOW)
     assert card.built == "1 day ago"
     assert card.metrics == [("recipe visit ndcg", "0.2")]
+
+
+def test_the_quality_of_builds_is_told_beside_baselines() -> None:
+    def build(id_: str, **regimes: dict[str, Any]) -> Generation:
+        return Generation(id_, 0, 0, 0, 1, 1, 1, {"recipe": regimes})
+
+    visit = {
+        "cases": 100, "plain_ndcg_at_10": 0.2, "gain_ndcg_at_10": 0.1, "decided": "fitted", "popular_ndcg_at_10": 0.05,
+    }  # fmt: skip
+    back = {**visit, "cases": 300, "plain_ndcg_at_10": 0.1, "decided": "plain"}
+    trained = replace(build("g3", visit=visit), metrics={
+        "recipe": {"visit": visit}, "ranker": {"ndcg_at_10": 0.5, "recipe_ndcg_at_10": 0.4},
+    })  # fmt: skip
+    found = overview.quality(
+        [build("g1", visit={"decided": "plain"}), build("g2", visit=visit, back=back), trained]
+    )
+    assert found.builds == ["g2", "g3"]
+    assert found.lines["plain"] == [pytest.approx(0.125), 0.2]
+    assert found.lines["recipe"] == [pytest.approx(0.15), pytest.approx(0.3)]
+    assert found.lines["ranker"] == [None, pytest.approx(0.4)]
+    assert found.lines["popular"] == [pytest.approx(0.05)] * 2
+    assert "item_knn" not in found.lines
+    assert found.said[0] == "this recipe: NDCG@10 0.300"
+    assert overview.quality([]).said == []
 
 
 def test_the_future_is_now() -> None:

@@ -39,6 +39,10 @@ WINDOWS = 3  # that questions are asked in, each after tables of its own
 WANTS_PER_CASE = 2  # a window's length
 MIN_HISTORY = 3
 MIN_CASES = 60  # a regime with fewer keeps the plain weights
+BASELINES = {
+    "popular": "trending.30d",
+    "item_knn": "related.all",
+}  # one signal alone, told beside the recipe
 MAX_CASES = 700  # between visits; twice as many just before an action
 MOMENTS = 10
 POSITIONS_BELOW_MS = 100_000_000  # as in wayline.clock: smaller numbers are places in a sequence
@@ -326,6 +330,10 @@ def make_example(case: Case, tables: SignalTables) -> tuple[FloatMatrix, int, fl
     return reading.matrix(candidates), int(row[0]), case.worth
 
 
+def _alone(signal: str) -> FloatVector:
+    return np.array([float(name == signal) for name in SIGNALS])
+
+
 def decide(
     examples: list[tuple[FloatMatrix, int, float]], plain: dict[str, float], seed: int
 ) -> tuple[dict[str, float], dict[str, object]]:
@@ -347,6 +355,10 @@ def decide(
         gain[~fitted_on] = rest.ndcg(weights) - rest.ndcg(start)
     low, high = np.quantile(_resampled_means(gain, seed), ONE_ERROR)
     report |= {
+        **{
+            f"{name}_ndcg_at_10": round(float(every.ndcg(_alone(signal)).mean()), 4)
+            for name, signal in BASELINES.items()
+        },
         "plain_ndcg_at_10": round(float(every.ndcg(start).mean()), 4),
         "gain_ndcg_at_10": round(float(gain.mean()), 4),
         "gain_68": [round(float(low), 4), round(float(high), 4)],

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from nicegui import run, ui
-from nicegui.element import Element
 
 from wayline.access import Scope
 from wayline.clock import wall_clock
 from wayline.errors import WaylineError
 from wayline.schema import Generation
 from wayline.studio.frame import check_of, engine_of, frame
-from wayline.studio.pieces import empty, fact, says, section, tag
-from wayline.studio.views.overview import Pulse, Tile, generation_card, pulse_options, tiles
+from wayline.studio.markup import Html, facts, h, nothing, part
+from wayline.studio.pieces import says, section
+from wayline.studio.views.overview import (
+    Pulse,
+    Tile,
+    generation_card,
+    pulse_options,
+    quality,
+    quality_options,
+    tiles,
+)
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
@@ -30,126 +38,128 @@ def register() -> None:
 
 def page(request: Request) -> None:
     """Lay the page out; its numbers come with the first beat."""
-    engine, check = engine_of(request), check_of(request)
     with frame(request, "Overview"):
         says("h1", "Overview")
-        trouble = says("p", "", "trouble")
-        numbers = tag("div", "tiles", aria_live="off")
+        board = Board(engine_of(request), check_of(request))
+    ui.timer(EVERY_S, board.beat)
+
+
+class Board:
+    """The parts of the page; only what changed is sent."""
+
+    def __init__(self, engine: Engine, check: Any) -> None:
+        self._engine, self._check = engine, check
+        self._pulse = Pulse()
+        self._trouble = says("p", "", "trouble")
+        self._tiles = part()
         with section("Actions a minute", "since this page was opened"):
-            chart = ui.echart(pulse_options([]), renderer="svg").classes("pulse")
-        with tag("div", "halves"):
+            self._chart = ui.echart(pulse_options([]), renderer="svg").classes("pulse")
+            self._chart.props["role"] = "img"
+            self._chart.props["aria-label"] = "Actions a minute"
+        with ui.element("div").classes("halves"):
             with section("Generation in use"):
-                generation = tag("div")
+                self._generation = part()
+            with section("Quality over time", "of each build's recipe, beside the plain one"):
+                self._quality = part()
+                self._trend = ui.echart({}, renderer="svg").classes("pulse")
+                self._trend.props["role"] = "img"
+                self._trend.props["aria-label"] = "NDCG@10 of each build"
             with section("Notifications"):
-                told = tag("div")
-    pulse, shown = Pulse(), _Shown()
+                self._told = part()
+        self._line: list[tuple[float, float]] = []
+        self._known: list[Generation] | None = None
 
-    async def beat() -> None:
+    async def beat(self) -> None:
+        """Ask again, and show what changed."""
         try:
-            check(Scope.READ)
-            stats = await run.io_bound(engine.stats)
-            found = await run.io_bound(_current, engine)
+            self._check(Scope.READ)
+            found = await run.io_bound(self._look)
         except WaylineError as error:
-            trouble.text = str(error)
+            self._trouble.text = str(error)
             return
-        if stats is None or numbers.is_deleted:  # the server is going down; the page was left
+        if found is None or self._trouble.is_deleted:  # the server is going down; the page was left
             return
-        trouble.text = ""
-        pulse.take(time.monotonic(), stats)
-        _fill(numbers, tiles(stats, pulse), shown)
-        chart.options["series"][0]["data"] = [list(p) for p in pulse.line("actions")]
-        chart.update()
-        _fill_told(told, stats["notifications"], shown)
-        _fill_generation(generation, found, stats, shown)
+        stats, generations = found
+        self._trouble.text = ""
+        self._pulse.take(time.monotonic(), stats)
+        self._tiles.show(h("div", [_tile(tile) for tile in tiles(stats, self._pulse)], cls="tiles"))
+        self._draw_line()
+        self._told.show(_told(stats["notifications"]))
+        current = next((g for g in reversed(generations) if g.id == stats["generation"]), None)
+        self._generation.show(_generation(current, stats))
+        if generations != self._known:
+            self._known = generations
+            self._draw_trend(generations)
 
-    ui.timer(EVERY_S, beat)
+    def _look(self) -> tuple[dict[str, Any], list[Generation]]:
+        return self._engine.stats(), self._engine.generations()
 
-
-class _Shown:
-    """What stands on the page, so that only what changed is sent."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Any] = {}
-
-    def changed(self, name: str, value: Any) -> bool:
-        """Tell whether this is new, and remember it."""
-        if name in self._known and self._known[name] == value:
-            return False
-        self._known[name] = value
-        return True
-
-
-def _current(engine: Engine) -> Generation | None:
-    id_ = engine.current_generation()
-    return next((g for g in reversed(engine.generations()) if g.id == id_), None)
-
-
-def _fill(place: Element, found: list[Tile], shown: _Shown) -> None:
-    if not shown.changed("tiles", found):
-        return
-    place.clear()
-    with place:
-        for tile in found:
-            with tag("div", "tile warn" if tile.warn else "tile"):
-                says("span", tile.name, "tile-name")
-                says("strong", tile.value, "tile-value")
-                says("span", tile.note, "tile-note")
-
-
-def _fill_told(place: Element, states: dict[str, int], shown: _Shown) -> None:
-    if not shown.changed("told", states):
-        return
-    place.clear()
-    with place:
-        if not any(states.values()):
-            empty(
-                "Nobody has been told anything yet. See what would be sent:",
-                "wayline notify --dry-run",
-            )
+    def _draw_line(self) -> None:
+        """Send the line while anything moves, and once more when it has come to rest."""
+        line = self._pulse.line("actions")
+        quiet = not any(rate for _, rate in line)
+        if quiet and not any(rate for _, rate in self._line) and self._line:
             return
-        with tag("dl", "facts"):
-            for state, number in states.items():
-                fact(state, f"{number:,}")
+        self._line = line
+        self._chart.options["series"][0]["data"] = [list(point) for point in line]
+        self._chart.update()
 
-
-def _fill_generation(
-    place: Element, found: Generation | None, stats: dict[str, Any], shown: _Shown
-) -> None:
-    if not shown.changed("generation", (found, found is None and stats["actions"] > 0)):
-        return
-    place.clear()
-    with place:
-        if found is None:
-            if stats["actions"]:
-                empty(
-                    "The log has actions, but nothing was built from them yet. Run:",
-                    "wayline build",
+    def _draw_trend(self, generations: list[Generation]) -> None:
+        found = quality(generations)
+        self._trend.set_visibility(len(found.builds) > 1)
+        said = [h("p", line) for line in found.said]
+        if not found.said:
+            said = [
+                nothing(
+                    "No build has measured itself yet: that takes some sixty people who came back, on a recipe that is "
+                    'fitted (recipe.mode = "fit").'
                 )
-            else:
-                empty(
-                    "The log is empty. Bring actions in:",
-                    "wayline import actions.csv --kind actions",
-                )
-            return
-        card = generation_card(found, wall_clock())
-        says("p", f"{card.id}, built {card.built}", "strong")
-        with tag("dl", "facts"):
-            for pair in card.facts:
-                fact(*pair)
-        _table("How good its build found it", card.metrics, opened=True)
-        _table("What the recipe weighs", card.recipe)
-        _table("How long its build took", card.seconds)
+            ]
+        elif len(found.builds) == 1:
+            said.append(h("p", "A second build makes a line of it.", cls="note"))
+        self._quality.show(said)
+        self._trend.options.clear()
+        self._trend.options.update(quality_options(found))
+        self._trend.update()
 
 
-def _table(title: str, lines: list[tuple[str, str]], *, opened: bool = False) -> None:
+def _tile(tile: Tile) -> Html:
+    return h(
+        "div",
+        h("span", tile.name, cls="tile-name"),
+        h("strong", tile.value, cls="tile-value"),
+        h("span", tile.note, cls="tile-note"),
+        cls="tile warn" if tile.warn else "tile",
+    )
+
+
+def _told(states: dict[str, int]) -> Html:
+    if not any(states.values()):
+        text = "Nobody has been told anything yet. See what would be sent:"
+        return nothing(text, "wayline notify --dry-run")
+    return facts([(state, f"{number:,}") for state, number in states.items()])
+
+
+def _generation(found: Generation | None, stats: dict[str, Any]) -> list[Html]:
+    if found is None and stats["actions"]:
+        text = "The log has actions, but nothing was built from them yet. Run:"
+        return [nothing(text, "wayline build")]
+    if found is None:
+        text = "The log is empty. Bring actions in:"
+        return [nothing(text, "wayline import actions.csv --kind actions")]
+    card = generation_card(found, wall_clock())
+    return [
+        h("p", f"{card.id}, built {card.built}", cls="strong"),
+        facts(card.facts),
+        *_table("How good its build found it", card.metrics, opened=True),
+        *_table("What the recipe weighs", card.recipe),
+        *_table("How long its build took", card.seconds),
+    ]
+
+
+def _table(title: str, lines: list[tuple[str, str]], *, opened: bool = False) -> list[Html]:
     if not lines:
-        return
-    with tag("details") as details:
-        if opened:
-            details.props("open")
-        says("summary", title)
-        with tag("table"):
-            for name, value in lines:
-                with tag("tr"):
-                    says("td", name)
-                    says("td", value, "number")
+        return []
+    rows = [h("tr", h("td", name), h("td", value, cls="number")) for name, value in lines]
+    made = h("table", rows)
+    return [h("details", h("summary", title), made, open="" if opened else None)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wayline.schema import Generation
-from wayline.studio.views.words import ago, count
+from wayline.studio.views.words import ago
 
 WINDOW_S = 60.0
 KEPT = 400
@@ -67,16 +67,8 @@ class Pulse:
 
 def tiles(stats: Mapping[str, Any], pulse: Pulse) -> list[Tile]:
     """Give the numbers of the moment."""
-    feeds, spent = pulse.moved("feeds"), pulse.moved("feed_ms")
-    counters = stats["counters"]
+    counters, latency = stats["counters"], stats.get("latency") or {}
     ever = counters.get("feeds", 0)
-    mean = (
-        f"{spent / feeds:.0f} ms"
-        if feeds
-        else f"{counters.get('feed_ms', 0) / ever:.0f} ms"
-        if ever
-        else "–"
-    )
     fallbacks = sum(n for name, n in counters.items() if name.startswith("degraded:"))
     lag = stats.get("lag", 0)
     return [
@@ -84,10 +76,11 @@ def tiles(stats: Mapping[str, Any], pulse: Pulse) -> list[Tile]:
         Tile("people", f"{stats['users']:,}"),
         Tile("items", f"{stats['items']:,}"),
         Tile(
-            "feed latency", mean,
-            f"mean of {count(int(feeds), 'feed')} in a minute" if feeds
-            else f"mean of {count(ever, 'feed')}" if ever else "this server answered no feed yet",
+            "feed latency", f"{latency['p50']:.0f} ms" if latency else "–",
+            f"p95 {latency['p95']:.0f} ms, p99 {latency['p99']:.0f} ms of the newest {latency['feeds']:,}" if latency
+            else "this server answered no feed yet",
         ),
+        Tile("feeds", f"{ever:,}", f"{pulse.moved('feeds'):,.0f} in the last minute, by this server"),
         Tile("fallbacks", f"{fallbacks:,}", "stages that failed or were too slow", warn=fallbacks > 0),
         Tile("lag", f"{lag:,}", "actions since the build; feeds see them all the same"),
     ]  # fmt: skip
@@ -139,6 +132,87 @@ def flat(metrics: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
         elif isinstance(value, float):
             out.append((called, f"{value:.4g}"))
     return out
+
+
+LINES = {
+    "recipe": ("this recipe", "#0d9488"),
+    "ranker": ("with its ranker", "#e8743b"),
+    "plain": ("plain recipe", "#4f74e3"),
+    "item_knn": ("item-kNN", "#9561d8"),
+    "popular": ("popular in 30 days", "#94a0ac"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """NDCG@10 by build, each on the newest part of the log it was built from, so that builds differ in their cases too.
+
+    ``lines`` has a value for each build, None where a build did not measure it; ``said`` is the newest in words.
+    """
+
+    builds: list[str]
+    lines: dict[str, list[float | None]]
+    said: list[str]
+
+
+def quality(generations: Sequence[Generation]) -> Quality:
+    """Read how good each build found itself, oldest first: the mean over the cases of its regimes."""
+    found = [(one.id, _measured(one)) for one in generations]
+    found = [(id_, values) for id_, values in found if values]
+    builds = [id_ for id_, _ in found]
+    lines = {
+        name: [values.get(name) for _, values in found]
+        for name in LINES
+        if any(name in values for _, values in found)
+    }
+    if not found:
+        return Quality([], {}, [])
+    newest = found[-1][1]
+    said = [f"{LINES[name][0]}: NDCG@10 {newest[name]:.3f}" for name in LINES if name in newest]
+    return Quality(builds, lines, said)
+
+
+def _measured(one: Generation) -> dict[str, float]:
+    regimes = [
+        regime
+        for regime in one.metrics.get("recipe", {}).values()
+        if isinstance(regime, Mapping) and "plain_ndcg_at_10" in regime
+    ]
+    cases = sum(regime["cases"] for regime in regimes)
+    if not cases:
+        return {}
+    out: dict[str, float] = {}
+    for name in ("plain", "item_knn", "popular"):
+        if all(f"{name}_ndcg_at_10" in regime for regime in regimes):
+            out[name] = sum(r["cases"] * r[f"{name}_ndcg_at_10"] for r in regimes) / cases
+    gains = sum(r["cases"] * r["gain_ndcg_at_10"] for r in regimes if r["decided"] == "fitted")
+    out["recipe"] = out["plain"] + gains / cases
+    ranker = one.metrics.get("ranker", {})
+    if "recipe_ndcg_at_10" in ranker:  # measured on other moments: what it gains there, on top
+        out["ranker"] = out["recipe"] + ranker["ndcg_at_10"] - ranker["recipe_ndcg_at_10"]
+    return out
+
+
+def quality_options(found: Quality) -> dict[str, Any]:
+    """The quality of each build as lines for ECharts."""
+    ink = "#8a94a0"
+    return {
+        "animation": False,
+        "grid": {"left": 48, "right": 12, "top": 12, "bottom": 52},
+        "legend": {"bottom": 0, "left": 0, "textStyle": {"color": ink}, "type": "scroll"},
+        "xAxis": {"type": "category", "data": found.builds, "axisLabel": {"color": ink}},
+        "yAxis": {
+            "type": "value", "scale": True, "axisLabel": {"color": ink},
+            "splitLine": {"lineStyle": {"color": ink, "opacity": 0.15}},
+        },
+        "series": [
+            {
+                "type": "line", "name": LINES[name][0], "data": values, "connectNulls": True,
+                "lineStyle": {"color": LINES[name][1], "width": 2}, "itemStyle": {"color": LINES[name][1]},
+            }
+            for name, values in found.lines.items()
+        ],
+    }  # fmt: skip
 
 
 def pulse_options(points: list[tuple[float, float]]) -> dict[str, Any]:
