@@ -394,6 +394,10 @@ class Engine:
 
     # -- out -----------------------------------------------------------------------------------------------------------
 
+    def share_cores(self) -> None:
+        """Let each request take one thread, as ``wayline serve`` does: of the whole process, so not where it builds."""
+        self._serving.share_cores()
+
     def now(self, at: At | None = None) -> int:
         """The moment a request is about: ``at``, or now by the workspace's clock."""
         return self._serving.now(at)

@@ -7,10 +7,12 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from wayline.answering import (
     fill_up,
@@ -81,6 +83,17 @@ class Serving:
         self._load_lock, self._aside_lock = threading.Lock(), threading.Lock()
         self._first_build = threading.Lock()
         self._mixed: tuple[str, int, Config, Recipe] | None = None
+
+    def share_cores(self) -> None:
+        """Let each request take one thread, in BLAS and in a ranker whose settings leave it open.
+
+        Threads of one request wait for each other at every step, and longer where anything else runs; a server answers
+        many requests at once. Of the whole process: for a server, not for one that builds or trains.
+        """
+        threadpool_limits(1, user_api="blas")
+        ranking = self._config.ranking
+        if not ranking.threads:
+            self._config = replace(self._config, ranking=replace(ranking, threads=1))
 
     # -- what serves ---------------------------------------------------------------------------------------------------
 

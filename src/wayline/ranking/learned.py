@@ -92,6 +92,12 @@ class LearnedRanker:
     ) -> None:
         from wayline.ranking.training.scoring import fast_twin
 
+        if threads:
+            import torch
+
+            torch.set_num_threads(
+                threads
+            )  # of the process: what is not in the twin's kernels runs on torch's own
         self.ranker = ranker.eval()
         self.description, self.space = description, space
         # Probabilities over all moments lie closer together than the odds within one: calibration divides by that.

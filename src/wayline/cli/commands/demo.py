@@ -71,6 +71,7 @@ def demo(
     except BaseException:
         engine.close()
         raise
+    engine.share_cores()
     found["answer"] = _serve(engine, port, end=end, shown=not as_json)
     if as_json:
         print_json(found)

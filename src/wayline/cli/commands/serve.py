@@ -36,6 +36,7 @@ def serve(
         address = settings.host if host is None else host
         check_binding(address, settings, workspace_keys=engine.access.any_live())
         build_first(engine, as_json=as_json)
+        engine.share_cores()
     except BaseException:
         engine.close()
         raise
