@@ -4,6 +4,7 @@
 #   make check   format, lint, types, then the tests: what CI runs
 #   make bench   the benchmarks, side by side with what they are measured against; BENCH="ward feed" runs those
 #   make ablations   the published ablations of the rankers, on the shared sets and simulated people; ABLATIONS=--quick
+#   make screenshots   the pictures of the studio in docs/images, from a demo workspace (SHOP=demo-shop)
 #   make docs    check the links of the documentation
 #   make lock    write requirements.lock anew from what .venv holds
 
@@ -13,9 +14,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH ?=
 ABLATIONS ?=
+SHOP ?= demo-shop
 
 .DEFAULT_GOAL := test
-.PHONY: setup demo test check bench ablations docs lock clean
+.PHONY: setup demo test check bench ablations screenshots docs lock clean
 
 setup: $(STAMP)
 
@@ -44,6 +46,10 @@ bench: $(STAMP)
 
 ablations: $(STAMP)
 	$(BIN)/python -m benchmarks.ablations $(ABLATIONS)
+
+screenshots: $(STAMP)
+	$(BIN)/python scripts/install_browser.py
+	$(BIN)/python scripts/screenshots.py $(SHOP)
 
 docs: $(STAMP)
 	$(BIN)/python scripts/check_docs.py

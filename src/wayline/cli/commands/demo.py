@@ -210,6 +210,8 @@ def _print_next(engine: Engine, url: str) -> None:
         f'"ts": "2011-12-09T13:00:00Z"}}]\''
     )
     say(f"     What there is: {url}/docs")
+    if engine.config.studio.mode == "on":
+        say(f"     To look in, and to try things out: {url}/studio")
 
 
 def _silent(_line: str) -> None:
