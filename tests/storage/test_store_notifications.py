@@ -181,6 +181,7 @@ def test_a_file_without_an_outbox_gets_one(tmp_path: Path, frame: Any) -> None:
     connection = sqlite3.connect(old, isolation_level=None)
     connection.execute("DROP TABLE notifications")
     connection.execute("DROP TABLE api_keys")
+    connection.execute("DROP TABLE recipe_versions")
     connection.execute("DROP INDEX action_details_words")
     connection.execute("PRAGMA user_version = 4")
     connection.close()
