@@ -206,6 +206,21 @@ CONFIG: dict[str, dict[str, Any]] = {
 }
 
 
+def test_an_import_leaves_what_it_does_not_say(engine: wayline.Engine, tmp_path: Path) -> None:
+    engine.add_items([{"item_id": "i", "title": "Mug", "tags": ["tea"], "category": "Kitchen"}])
+    engine.catalogue.hide("i")
+    prices = tmp_path / "prices.csv"
+    prices.write_text("item_id,title,price\ni,Red mug,3\n", "utf-8")
+    assert engine.add_items(prices).accepted == 1
+    assert engine.catalogue.search("mug")[0].hidden
+    rows = [{"item_id": "i"}, {"item_id": "other", "hidden": False, "tags": ["x"]}]
+    assert engine.add_items(rows).accepted == 2
+    said = engine.item("i")
+    assert (said.hidden, said.tags, said.title) == (True, ["tea"], "Red mug")
+    engine.add_items([{"item_id": "i", "hidden": "", "tags": []}])
+    assert (engine.item("i").hidden, engine.item("i").tags) == (False, [])
+
+
 def test_who_likes_an_item_is_told_and_a_hidden_item_leaves_the_next_feed(tmp_path: Path) -> None:
     with wayline.open(tmp_path / "shop", create=True, config=CONFIG) as engine:
         engine.add_items(

@@ -57,7 +57,7 @@ def test_a_full_item_comes_back_as_it_is_meant() -> None:
 def test_an_item_needs_only_its_id() -> None:
     chunk = items([{"id": "x"}])
     assert chunk.frame.schema == {k: v for k, v in ITEM_SCHEMA.items() if k != "vector"}
-    assert chunk.frame.drop("row").row(0) == ("x", None, None, None, [], None, None, False, None)
+    assert chunk.frame.drop("row").row(0) == ("x", None, None, None, None, None, None, None, None)
     with pytest.raises(UnknownColumnsError, match="--map item_id=COLUMN"):
         list(read_items([{"title": "x"}]))
     assert [each.field for each in items([{"title": "x"}]).rejections] == ["item_id"]
@@ -72,21 +72,22 @@ def test_an_item_needs_only_its_id() -> None:
         (["a", 1, None, ""], ["a", "1"]),
         ('["a","b"]', ["a", "b"]),
         ("", []),
-        (None, []),
+        (None, None),
+        ([], []),
         ("one", ["one"]),
         (("x", "x"), ["x"]),
         ("[broken", ["[broken"]),
     ],
 )
-def test_tags_come_as_lists_or_as_separated_text(tags: object, want: list[str]) -> None:
+def test_tags_come_as_lists_or_as_separated_text(tags: object, want: list[str] | None) -> None:
     assert items([{"item_id": "i", "tags": tags}]).frame["tags"].to_list() == [want]
 
 
 @pytest.mark.parametrize(
     ("flag", "want"),
-    [(True, True), (0, False), (1.0, True), ("False", False), ("", False), (None, False)],
+    [(True, True), (0, False), (1.0, True), ("False", False), ("", False), (None, None)],
 )
-def test_hidden_is_read_as_people_write_it(flag: object, want: bool) -> None:
+def test_hidden_is_read_as_people_write_it(flag: object, want: bool | None) -> None:
     assert items([{"item_id": "i", "hidden": flag}]).frame["hidden"].to_list() == [want]
 
 

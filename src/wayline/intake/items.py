@@ -60,7 +60,8 @@ def read_items(
     Chunk
         ``frame`` with row int64, item_id, title, description, category, image_url str, tags
         list[str], created_ts_ms int64, hidden bool, attributes str (JSON of all other columns) and,
-        where the source has vectors, vector list[float32].
+        where the source has vectors, vector list[float32]. What a row does not say is null, and leaves what was said
+        before.
 
     Raises
     ------
@@ -186,11 +187,12 @@ def _frame(kept: Sequence[Mapping[str, Any]], vectors: Mapping[str, Any]) -> pl.
     return frame
 
 
-def _lists(values: Sequence[Sequence[str]], name: str) -> pl.Series:
+def _lists(values: Sequence[Sequence[str] | None], name: str) -> pl.Series:
     """Lists of texts as a column, by offsets: polars would look at every list by itself."""
     import pyarrow as pa
 
-    offsets = np.cumsum([0, *map(len, values)], dtype=np.int64)
-    flat = [text for each in values for text in each]
-    array = pa.LargeListArray.from_arrays(offsets, pa.array(flat, pa.large_string()))
+    offsets = np.cumsum([0, *(len(each or ()) for each in values)], dtype=np.int64)
+    flat = [text for each in values for text in each or ()]
+    unsaid = pa.array([each is None for each in values], pa.bool_())
+    array = pa.LargeListArray.from_arrays(offsets, pa.array(flat, pa.large_string()), mask=unsaid)
     return pl.Series(name, pl.from_arrow(array), dtype=pl.List(pl.String))

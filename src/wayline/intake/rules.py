@@ -186,10 +186,10 @@ def check_item(
     return clean
 
 
-def tags_of(value: object) -> list[str]:
-    """Tags from a list, a JSON list, or a text separated by ``|`` or, without one, by ``,``."""
+def tags_of(value: object) -> list[str] | None:
+    """Tags from a list, a JSON list, or a text separated by ``|`` or, without one, by ``,``; None: nothing said."""
     if value is None:
-        return []
+        return None
     if isinstance(value, str):
         value = _split_tags(value)
     if isinstance(value, (Mapping, bytes)) or not isinstance(value, Iterable):
@@ -202,10 +202,10 @@ def tags_of(value: object) -> list[str]:
     return list(dict.fromkeys(tag.strip() for tag in tags))
 
 
-def flag_of(value: object, field: str) -> bool:
-    """A yes or no; missing is no."""
+def flag_of(value: object, field: str) -> bool | None:
+    """A yes or no; an empty text is no, None where nothing is said."""
     if value is None:
-        return False
+        return None
     word = str(int(value) if isinstance(value, float) and value.is_integer() else value)
     word = word.strip().lower()
     if word in _TRUE or word in _FALSE:
