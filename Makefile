@@ -1,6 +1,6 @@
 # Every target does its own set-up: a virtual environment in .venv, from requirements.lock.
 #   make demo    a real shop, from its log to feeds over HTTP
-#   make test    all tests that need no accelerator
+#   make test    all tests that need no accelerator, a process a core; BESIDE= for one after the other
 #   make check   format, lint, types, then the tests: what CI runs
 #   make bench   the benchmarks, side by side with what they are measured against; BENCH="ward feed" runs those
 #   make ablations   the published ablations of the rankers, on the shared sets and simulated people; ABLATIONS=--quick
@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH ?=
 ABLATIONS ?=
+BESIDE ?= -n auto --maxprocesses 4 --dist loadfile
 SHOP ?= demo-shop
 
 .DEFAULT_GOAL := test
@@ -33,7 +34,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python scripts/install_browser.py
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(BESIDE)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

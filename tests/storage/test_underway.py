@@ -51,7 +51,7 @@ def test_a_failure_says_why(tmp_path: Path) -> None:
     assert (found.kind, found.state, found.said) == ("training", FAILED, "ZeroDivisionError")
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1])
+@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1], ids=["reused", "gone"])
 def test_one_whose_process_is_gone_was_cut_off(tmp_path: Path, pid: int) -> None:
     underway = Underway(tmp_path)
     with underway.writing("build", None) as (tell, _):
