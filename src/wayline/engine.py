@@ -79,6 +79,7 @@ from wayline.workspace import SETTINGS, copying, create_workspace, refuse_inside
 OnChunk = Callable[[Receipt, ColumnMap], None]
 TOLD_OF = 4  # items of a journey's feed that a message chooses from, for each that it shows
 MAX_ACTIONS = 1_000_000
+LATELY = 5_000  # newest actions, among which those are looked for who acted last
 TRIES = 20  # at finding somebody who was not forgotten
 
 
@@ -810,6 +811,25 @@ class Engine:
             if user_id:
                 return user_id
         return None
+
+    def people(self, query: str = "", *, limit: int = 20) -> list[str]:
+        """Find people by a part of their id, those whose id begins with it first; without one, who acted last.
+
+        Parameters
+        ----------
+        query : str
+            Small and large letters are the same.
+        limit : int
+            At most so many.
+        """
+        most, text = check_limit(limit, MAX_LIMIT), _id("query", query).strip()
+        if text:
+            return self.store.find_users(text, limit=most)
+        keys: list[int] = []
+        for actions in self.store.scan_actions(after=max(self.store.position() - LATELY, 0)):
+            keys += actions.user_key.tolist()
+        found = self.store.user_ids(np.array([*dict.fromkeys(reversed(keys))], np.int64))
+        return [user_id for user_id in found if user_id][:most]
 
     def _user_key(self, user_id: str) -> int | None:
         return self.store.user_key(_id("user_id", user_id))

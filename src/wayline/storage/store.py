@@ -310,6 +310,14 @@ class Store(Protocol):
         """The ids of users, "" where the key is unknown or the person was forgotten."""
         ...
 
+    def find_users(self, text: str, *, limit: int) -> list[str]:
+        """Ids that have a text in them, those with it nearest their beginning first, then by id; small and large
+        letters (of ASCII) are the same. None of a person who was forgotten.
+
+        Cost: reads all ids; a quarter of a second for a million.
+        """
+        ...
+
     def item_key(self, item_id: str) -> int | None:
         """The key of an item (from the catalogue or only seen in actions), None if unknown."""
         ...

@@ -59,7 +59,7 @@ def asks_for_key(request: Request) -> bool:
 
 def person_path(user_id: str) -> str:
     """The path of a person's page, inside the studio."""
-    return "/person/" + quote(user_id, safe="")
+    return _path("/person", user_id)
 
 
 def why_path(request_id: str) -> str:
@@ -69,7 +69,17 @@ def why_path(request_id: str) -> str:
 
 def item_path(item_id: str) -> str:
     """The path of an item's page, inside the studio."""
-    return "/items/" + quote(item_id, safe="")
+    return _path("/items", item_id)
+
+
+def _path(folder: str, id_: str) -> str:
+    """The page of an id; browsers take . and .. out of a path, however they are written.
+
+    >>> _path("/items", "a/b"), _path("/items", "..")
+    ('/items/a%2Fb', '/items?id=..')
+    """
+    quoted = quote(id_, safe="")
+    return f"{folder}?id={quoted}" if id_ in (".", "..") else f"{folder}/{quoted}"
 
 
 @contextmanager

@@ -21,10 +21,12 @@ from wayline.server.openapi import (
     JourneyChange,
     JourneysReply,
     NotificationsReply,
+    UsersReply,
     object_body,
 )
 from wayline.server.replies import reply
 
+everybody = APIRouter(prefix="/v1/users", tags=["users"])
 router = APIRouter(prefix="/v1/users/{user_id}", tags=["users"])
 
 
@@ -48,6 +50,16 @@ At = Annotated[
 
 def _ts_ms(at: str | None) -> int | None:
     return None if at is None else to_ts_ms(at)
+
+
+@everybody.get("", summary="Find people", response_model=UsersReply)
+def search(
+    request: Request,
+    query: str = Query("", max_length=200, description="A part of an id"),
+    limit: int = Query(20, ge=1, le=500, description="At most"),
+) -> Response:
+    """Find people by a part of their id, those whose id begins with it first; without a query who acted last."""
+    return reply({"users": request.app.state.engine.people(query, limit=limit)})
 
 
 @router.get("/feed", summary="What to show next", response_model=Feed)

@@ -78,6 +78,16 @@ def ids_of(connection: sqlite3.Connection, words: Dictionary, keys: IntVector) -
     return [found.get(key, "") for key in keys.tolist()]
 
 
+def ids_with(connection: sqlite3.Connection, words: Dictionary, text: str, limit: int) -> list[str]:
+    """The ids that have a text in them, those with it nearest their beginning first; small and large letters alike."""
+    rows = connection.execute(
+        f"SELECT {words.id}, instr(lower({words.id}), lower(?1)) AS place FROM {words.table} "
+        f"WHERE place > 0 ORDER BY place, {words.id} LIMIT ?2",
+        (text, limit),
+    )
+    return [id_ for id_, _ in rows]
+
+
 def names(connection: sqlite3.Connection, words: Dictionary) -> list[str]:
     """All ids of a small dictionary; index = key - 1."""
     rows = connection.execute(f"SELECT {words.id} FROM {words.table} ORDER BY {words.key}")

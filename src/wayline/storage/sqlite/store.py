@@ -171,6 +171,10 @@ class SqliteStore:
         with self._connections.reading() as connection:
             return dictionaries.ids_of(connection, USERS, np.asarray(keys, np.int64))
 
+    def find_users(self, text: str, *, limit: int) -> list[str]:
+        with self._connections.reading() as connection:
+            return dictionaries.ids_with(connection, USERS, text, limit)
+
     def item_key(self, item_id: str) -> int | None:
         with self._connections.reading() as connection:
             return dictionaries.key_of(connection, ITEMS, item_id)

@@ -29,12 +29,13 @@ LATELY = 24
 
 def register() -> None:
     """Add the page, and the one of an item."""
-    ui.page("/items")(search_page)
+    ui.page("/items")(item_page)
     ui.page("/items/{item_id:path}")(item_page)
 
 
-def item_page(request: Request, item_id: str, q: str = "") -> None:
+def item_page(request: Request, item_id: str = "", q: str = "") -> None:
     """One item; without an id, the search."""
+    item_id = item_id or request.query_params.get("id", "")
     if item_id:
         item.page(request, item_id)
     else:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
-from nicegui import run, ui
+from nicegui import ui
 from nicegui.element import Element
 
 from wayline.schema import Interest, Journey
-from wayline.studio.frame import check_of, engine_of, frame, person_path
+from wayline.studio.frame import check_of, engine_of, frame
 from wayline.studio.markup import Part, part
 from wayline.studio.pages import why_parts
+from wayline.studio.pages.people import nearby, search, search_page
 from wayline.studio.pages.person_feed import feed
 from wayline.studio.pages.person_interests import interests
 from wayline.studio.pages.person_past import journeys, past
@@ -25,72 +26,43 @@ from wayline.studio.views.people_map import Plane, options, points
 from wayline.studio.visit import MOST_ACTIONS, Person, Visit
 
 if TYPE_CHECKING:
-    from wayline.engine import Engine
+    pass
 
 MORE_ROWS = 200
 
 
 def register() -> None:
     """Add the page, and the one that asks whom to look at."""
-    ui.page("/person")(search_page)
+    ui.page("/person")(person_page)
     ui.page("/person/{user_id:path}")(person_page)
 
 
-def search_page(request: Request) -> None:
-    """Ask whom to look at."""
-    engine = engine_of(request)
-    with frame(request, "People"):
-        says("h1", "Look somebody up")
-        _search(engine, "")
-        says(
-            "p", "An id as your log has it. Or take anybody, and see what is known of them.", "note"
-        )
-
-
-def person_page(request: Request, user_id: str) -> None:
+def person_page(request: Request, user_id: str = "") -> None:
     """Lay the page out; what it shows comes as soon as the browser is there."""
     engine = engine_of(request)
+    user_id = user_id or request.query_params.get("id", "")
     if not user_id:
         search_page(request)
         return
+    check = check_of(request)
     with frame(request, user_id):
         with tag("div", "person-head"):
             with tag("div"):
                 says("h1", user_id)
                 line = says("p", "looking …", "note")
-            _search(engine, user_id)
+            search(engine, check, user_id)
         bar = tag("div", "sandbox", role="group", aria_label="Sandbox")
         body = tag("div", "person")
-    Board(Visit(engine, user_id, check_of(request)), line, bar, body)
-
-
-def _search(engine: Engine, user_id: str) -> None:
-    with tag("form", "search", role="search") as form:
-        asked = ui.input(placeholder="person's id", value=user_id).props("outlined dense")
-        asked.props["aria-label"] = "Person's id"
-        button("Look up", None, "primary", submit=True)
-        lucky = button("Surprise me", None)
-
-    def look_up() -> None:
-        if asked.value.strip():
-            ui.navigate.to(person_path(asked.value.strip()))
-
-    async def surprise() -> None:
-        found = await run.io_bound(engine.anybody)
-        if found is None:
-            ui.notify("There is nobody in the log yet: bring actions in with `wayline import`.")
-        else:
-            ui.navigate.to(person_path(found))
-
-    form.on("submit.prevent", look_up)
-    lucky.on_click(surprise)
+    Board(Visit(engine, user_id, check), line, bar, body, partial(nearby, engine, check, user_id))
 
 
 class Board:
     """The parts of a person's page, filled anew after every click, without a reload."""
 
-    def __init__(self, visit: Visit, line: Any, bar: Element, body: Element) -> None:
-        self.line, self.bar, self.body = line, bar, body
+    def __init__(
+        self, visit: Visit, line: Any, bar: Element, body: Element, others: Callable[[], None]
+    ) -> None:
+        self.line, self.bar, self.body, self._others = line, bar, body, others
         self.parts: dict[str, Part] = {}
         self.filter: Any = None
         self.chart: Any = None
@@ -134,6 +106,7 @@ class Board:
                 empty(
                     f"The log knows nobody called {person.user_id}: check the id, or take anybody."
                 )
+                self._others()
 
     def _lay_out(self) -> None:
         self.body.clear()
