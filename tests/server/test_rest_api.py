@@ -343,10 +343,11 @@ def test_openapi_describes_every_route_and_each_reference_resolves(client: httpx
     assert spec["openapi"].startswith("3.")
     assert set(spec["paths"]) == {
         "/v1/actions", "/v1/items", "/v1/items/{item_id}", "/v1/items/{item_id}/similar",
-        "/v1/users/{user_id}", "/v1/users/{user_id}/feed", "/v1/users/{user_id}/interests",
+        "/v1/users", "/v1/users/{user_id}", "/v1/users/{user_id}/feed", "/v1/users/{user_id}/interests",
         "/v1/users/{user_id}/interests/{interest_id}", "/v1/requests/{request_id}",
         "/v1/users/{user_id}/journeys", "/v1/users/{user_id}/journeys/{journey_id}",
         "/v1/users/{user_id}/notifications", "/v1/keys", "/v1/keys/{key_id}",
+        "/v1/recipe", "/v1/recipe/versions", "/v1/recipe/preview", "/v1/recipe/undo",
         "/v1/users/{user_id}/actions", "/v1/users/{user_id}/export",
         "/health/live", "/health/ready", "/metrics",
     }  # fmt: skip
@@ -384,3 +385,11 @@ def test_the_examples_of_the_docs_are_accepted(client: httpx.Client) -> None:
         media = spec["paths"][path]["post"]["requestBody"]["content"]["application/json"]
         receipt = client.post(path, json=media["example"]).json()
         assert (receipt["accepted"], receipt["rejected"]) == (1, [])
+
+
+def test_people_are_found_by_a_part_of_their_id(client: httpx.Client) -> None:
+    client.post("/v1/actions", json=shop_actions())
+    found = client.get("/v1/users", params={"query": "U1", "limit": 3}).json()
+    assert found == {"users": ["u1", "u10", "u11"]}
+    assert client.get("/v1/users").json()["users"][0] == "u19"  # who acted last
+    assert client.get("/v1/users", params={"limit": 0}).status_code == 400

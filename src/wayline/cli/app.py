@@ -30,6 +30,7 @@ from wayline.cli.commands.journey import journey
 from wayline.cli.commands.judge import judge
 from wayline.cli.commands.keys import keys_app
 from wayline.cli.commands.notify import notify
+from wayline.cli.commands.recipe import recipe_app
 from wayline.cli.commands.restore import restore
 from wayline.cli.commands.rollback import rollback
 from wayline.cli.commands.serve import serve
@@ -55,6 +56,7 @@ for command in COMMANDS:
 app.add_typer(show_app, name="show")
 app.add_typer(explain_app, name="explain")
 app.add_typer(keys_app, name="keys")
+app.add_typer(recipe_app, name="recipe")
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}  # to the benchmark itself
 app.command("bench", context_settings=PASSED_ON)(bench)
 

@@ -12,7 +12,7 @@ from wayline.server import docs, errors, scopes
 from wayline.server.guard import Door, check_request
 from wayline.server.metrics import Metrics
 from wayline.server.middleware import EdgeMiddleware
-from wayline.server.routes import actions, health, items, keys, metrics, requests, users
+from wayline.server.routes import actions, health, items, keys, metrics, recipe, requests, users
 from wayline.studio import mount
 
 if TYPE_CHECKING:
@@ -54,7 +54,15 @@ def create_app(engine: Engine, config: Config | None = None, *, keyless: bool = 
     app.state.metrics = Metrics(engine)
     errors.install(app)
     guarded = [Depends(check_request)]
-    for router in (actions.router, items.router, users.router, requests.router, keys.router):
+    for router in (
+        actions.router,
+        items.router,
+        users.everybody,
+        users.router,
+        requests.router,
+        keys.router,
+        recipe.router,
+    ):
         app.include_router(router, dependencies=guarded)
     app.include_router(metrics.router, dependencies=guarded)
     app.include_router(health.router)

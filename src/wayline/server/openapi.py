@@ -6,13 +6,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wayline.recipes import Dial
 from wayline.schema import (
     ActionRecord,
     ApiKey,
+    Feed,
     Interest,
     ItemMatch,
     Journey,
     Notification,
+    RecipeVersion,
     SimilarItem,
 )
 
@@ -118,6 +121,12 @@ class ActionsReply(BaseModel):
     actions: list[ActionRecord]
 
 
+class UsersReply(BaseModel):
+    """Ids of people that a search found."""
+
+    users: list[str]
+
+
 class ItemsReply(BaseModel):
     """Items that a search found, the best answer first."""
 
@@ -157,6 +166,54 @@ class NewKeyReply(BaseModel):
 
     key: ApiKey
     secret: str
+
+
+class RecipeReply(BaseModel):
+    """The version in use, and every setting of a feed that may be edited."""
+
+    current: RecipeVersion
+    dials: list[Dial]
+
+
+class RecipesReply(BaseModel):
+    """All versions of the recipe, oldest first."""
+
+    versions: list[RecipeVersion]
+
+
+class RecipeRequest(BaseModel):
+    """Edits to save, all of them, and why."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    edits: dict[str, Any] = Field(description="Settings by the names that `dials` lists; numbers")
+    note: str = Field(description="Why, for the others: 1 to 500 characters")
+    after: int = Field(ge=0, description="The version that they were made from")
+
+
+class UndoRequest(BaseModel):
+    """Which version the caller looked at."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    after: int = Field(ge=0, description="The version in use when the caller looked")
+
+
+class PreviewRequest(BaseModel):
+    """Whose feed to look at, with which edits."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    user_id: str
+    edits: dict[str, Any] = Field(description="All of them, as they would be saved")
+    limit: int | None = Field(None, description="Items of each feed; else feed.limit")
+
+
+class PreviewReply(BaseModel):
+    """A feed as it is, and as it would be."""
+
+    before: Feed
+    after: Feed
 
 
 class HealthReply(BaseModel):

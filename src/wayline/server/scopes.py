@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from wayline.access import Scope
 
 NEEDS = {
+    "GET /v1/users": Scope.READ,
     "GET /v1/users/{user_id}/feed": Scope.READ,
     "GET /v1/users/{user_id}/interests": Scope.READ,
     "GET /v1/users/{user_id}/journeys": Scope.READ,
@@ -19,12 +20,17 @@ NEEDS = {
     "GET /v1/items": Scope.READ,
     "GET /v1/items/{item_id}": Scope.READ,
     "GET /v1/items/{item_id}/similar": Scope.READ,
+    "GET /v1/recipe": Scope.READ,
+    "GET /v1/recipe/versions": Scope.READ,
+    "POST /v1/recipe/preview": Scope.READ,
     "GET /metrics": Scope.READ,
     "POST /v1/actions": Scope.WRITE,
     "PATCH /v1/users/{user_id}/interests/{interest_id}": Scope.WRITE,
     "PATCH /v1/users/{user_id}/journeys/{journey_id}": Scope.WRITE,
     "POST /v1/items": Scope.ADMIN,
     "DELETE /v1/users/{user_id}": Scope.ADMIN,
+    "POST /v1/recipe": Scope.ADMIN,
+    "POST /v1/recipe/undo": Scope.ADMIN,
     "GET /v1/keys": Scope.ADMIN,
     "POST /v1/keys": Scope.ADMIN,
     "DELETE /v1/keys/{key_id}": Scope.ADMIN,
