@@ -7,14 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from studio.studio_shop import environment, make
+from studio.studio_shop import CONFIG, environment, make
 
+Settings = Mapping[str, Mapping[str, Any]]
 SHOTS = Path(__file__).resolve().parents[2] / "build" / "studio-screenshots"
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -34,8 +35,10 @@ class Servers:
         self._logs = logs
         self._running: dict[str, subprocess.Popen[str]] = {}
 
-    def __call__(self, workspace: Path, *, port: int = 0, **more: str) -> str:
-        """Start one, with ``more`` in its environment; gives its URL."""
+    def __call__(
+        self, workspace: Path, *, port: int = 0, settings: Settings = CONFIG, **more: str
+    ) -> str:
+        """Start one, with settings and ``more`` in its environment; gives its URL."""
         told = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
         log = self._logs.mktemp("log") / "stderr"
         command = [sys.executable, "-m", "wayline", "serve", "-w", str(workspace), "--json"]
@@ -45,7 +48,7 @@ class Servers:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=told | environment() | more,
+                env=told | environment(settings) | more,
             )
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -103,7 +106,7 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)  # a machine may have more to do than this test
         page.on(
             "console",
             lambda said: (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,10 @@ def make(folder: Path, *, built: bool = True) -> Path:
     return folder
 
 
-def environment() -> dict[str, str]:
-    """The same settings for a process of its own."""
+def environment(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Settings for a process of its own."""
     return {
         f"WAYLINE_{section}__{key}".upper(): str(value)
-        for section, keys in CONFIG.items()
+        for section, keys in settings.items()
         for key, value in keys.items()
     }

@@ -99,3 +99,4 @@ def test_a_broken_generation_is_told_and_left(
     page.locator("tr.now", has_text=first).wait_for()
     page.goto(f"{url}/studio/person/ann")
     page.wait_for_selector(".feed-item")
+    assert page.locator(".feed-item").count() == 8

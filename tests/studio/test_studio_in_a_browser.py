@@ -200,6 +200,28 @@ def test_the_overview_counts_what_comes_in_without_a_reload(open_page: Open, own
     assert unreloaded(page)
 
 
+def test_ids_that_mean_something_in_a_path_have_pages_too(open_page: Open, own_url: str) -> None:
+    odd = ["..", ".", "a/b?c#d%2e", "<b>"]
+    rows = [
+        {"user_id": who, "item_id": what, "action": "buy", "ts": 1_710_000_000}
+        for who in odd
+        for what in ("i1", who)
+    ]
+    httpx.post(f"{own_url}/v1/actions", json=rows, timeout=30).raise_for_status()
+    page = open_page(f"{own_url}/studio/person")
+    for id_ in odd:
+        page.get_by_label("Person's id").fill(id_)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".feed-item")
+        assert page.title() == f"{id_} · wayline studio"
+        page.goto(f"{own_url}/studio/items")
+        page.get_by_label("Find items by words").fill(id_)
+        page.get_by_role("link", name=id_, exact=True).first.click()
+        page.get_by_role("heading", name=id_, exact=True).first.wait_for()
+        assert page.title() == f"{id_} · wayline studio"
+        page.goto(f"{own_url}/studio/person")
+
+
 def test_the_theme_is_chosen_with_the_keyboard_and_remembered(open_page: Open, url: str) -> None:
     page = open_page(f"{url}/studio/person")
     page.wait_for_selector(".search")
@@ -223,6 +245,26 @@ def test_somebody_unknown_and_anybody(open_page: Open, url: str) -> None:
     assert "nobody" not in page.title()
 
 
+def test_people_are_listed_as_somebody_types(open_page: Open, url: str) -> None:
+    page = open_page(f"{url}/studio/person")
+    page.get_by_text("Who acted last.").wait_for()
+    assert page.locator(".person-link").count() == 40
+    field = page.get_by_label("Person's id")
+    field.press_sequentially("U1")
+    page.get_by_text("Whose id has “U1” in it.").wait_for()
+    assert page.locator(".person-link").all_inner_texts()[:3] == ["u1", "u10", "u11"]
+    field.fill("<b>")
+    page.get_by_text("Nobody in the log has “<b>” in their id.").wait_for()
+    assert page.locator(".person-link").count() == 0
+    page.goto(f"{url}/studio/person/u3")
+    page.wait_for_selector(".feed-item")
+    page.goto(f"{url}/studio/person/an")
+    page.get_by_text("The log knows nobody called an").wait_for()
+    page.get_by_role("link", name="ann").click()
+    page.wait_for_selector(".feed-item")
+    assert page.title() == "ann · wayline studio"
+
+
 def test_an_unbuilt_workspace_says_what_to_run(
     open_page: Open, tmp_path: Path, start_server: StartServer
 ) -> None:
@@ -234,6 +276,7 @@ def test_an_unbuilt_workspace_says_what_to_run(
     page.locator("code", has_text="wayline build").wait_for()
     page.goto(f"{bare}/studio/person/ann")
     page.locator("code", has_text="wayline build").wait_for()
+    assert page.locator(".feed-item").count() == 0
 
 
 def test_a_key_is_asked_for_where_the_server_has_one(

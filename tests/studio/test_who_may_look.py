@@ -109,6 +109,9 @@ def test_who_may_write_acts_as_a_person_and_changes_nothing_for_everybody(
     page.get_by_label("Why? For the others").fill("mine")
     page.get_by_role("button", name="Save for everybody").click()
     page.get_by_text("Your key may write, this needs admin").wait_for()
+    page.reload()
+    page.wait_for_selector(".sides")
+    assert "nothing was changed yet" in page.locator(".content").inner_text()
 
 
 def test_a_key_that_is_revoked_ends_what_open_pages_may(
@@ -128,8 +131,12 @@ def test_a_key_that_is_revoked_ends_what_open_pages_may(
     page.wait_for_timeout(1200)
     page.locator(".feed-item").first.get_by_role("button", name="buy: ").click()
     page.get_by_text("You are signed out").wait_for()
+    page.get_by_role("button", name="Surprise me").click()
+    page.locator(".q-notification", has_text="You are signed out").wait_for()
+    assert page.title() == "ann · wayline studio"
     page.reload()
     page.get_by_label("API key").wait_for()
+    assert page.locator(".feed-item").count() == 0
 
 
 def test_a_page_that_was_open_while_the_server_restarted_goes_on(

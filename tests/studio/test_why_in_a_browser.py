@@ -31,6 +31,8 @@ def test_a_feed_is_taken_apart_over_the_persons_page(
     why = page.locator(".dialog.full")
     why.get_by_role("heading", name="Order").wait_for()
     assert why.locator(".order .title").all_inner_texts() == titles
+    for head in why.locator(".order .feed-head").all():  # a title has a line of its own
+        assert (head.bounding_box() or {"width": 0})["width"] > 400
     assert "trending" in why.locator("section", has_text="Sources").first.inner_text()
     assert "had already" in why.inner_text()
     page.screenshot(path=shots / "why-1400-light.png")
@@ -49,7 +51,7 @@ def test_a_feed_of_the_api_is_found_by_its_request_id(
     assert page.locator(".order .feed-item").count() == 5
     assert "app" in page.locator(".why .facts").first.inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.screenshot(path=shots / f"why-request-{width}-dark.png", full_page=True)
+    page.screenshot(path=shots / f"why-request-{width}-light.png", full_page=True)
     page.get_by_label("request_id of a feed").fill("nothing/here")
     page.keyboard.press("Enter")
     page.get_by_text("There is no request 'nothing/here'").wait_for()
