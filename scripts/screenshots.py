@@ -7,14 +7,17 @@ The workspace is copied first, so that what the pictures try is not in it. ``mak
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 from playwright.sync_api import sync_playwright
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
@@ -72,8 +75,12 @@ def take(studio: str) -> None:
         page.get_by_label("Diversity", exact=True).fill("0.8")
         page.locator(".changes li").first.wait_for()
         keep(page, "studio-recipe")
+        page.goto(studio)
+        page.wait_for_selector(".tile")
+        shop_a_while(studio.removesuffix("/studio"))
+        page.wait_for_timeout(3_500)  # a beat
+        keep(page, "studio-overview")
         for name, ready in (
-            ("", ".tile"),
             ("interests", ".at-large li"),
             ("journeys", ".at-large li"),
             ("generations", ".list tr"),
@@ -81,7 +88,7 @@ def take(studio: str) -> None:
         ):
             page.goto(f"{studio}/{name}")
             page.locator(ready).first.wait_for()
-            keep(page, f"studio-{name.partition('/')[0] or 'overview'}")
+            keep(page, f"studio-{name.partition('/')[0]}")
         dark = browser.new_context(
             viewport={"width": 375, "height": 800}, color_scheme="dark"
         ).new_page()
@@ -89,6 +96,32 @@ def take(studio: str) -> None:
         dark.wait_for_selector(".feed-item", timeout=60_000)
         keep(dark, "studio-phone")
         browser.close()
+
+
+def shop_a_while(url: str) -> None:
+    """Let people ask for feeds and buy what these show, for half a minute: the shop's own customers, in the copy."""
+    with httpx.Client(base_url=url, timeout=60) as client:
+        users = client.get("/v1/users", params={"limit": 40}).json()["users"]
+        now = max(
+            row["ts"] for row in client.get(f"/v1/users/{users[0]}/actions").json()["actions"]
+        )
+        until = time.monotonic() + 30
+        for n, user in enumerate(itertools.cycle(users)):
+            if time.monotonic() > until:
+                break
+            feed = client.get(f"/v1/users/{user}/feed").json()
+            bought = [
+                {
+                    "user_id": user,
+                    "item_id": item["item_id"],
+                    "action": "buy",
+                    "ts": now + n,
+                    "request_id": feed["request_id"],
+                }
+                for item in feed["items"][: n % 7]
+            ]
+            client.post("/v1/actions", json=bought).raise_for_status()
+            time.sleep(0.2)
 
 
 def keep(page: Any, name: str) -> None:

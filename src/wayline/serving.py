@@ -90,6 +90,8 @@ class Serving:
         Threads of one request wait for each other at every step, and longer where anything else runs; a server answers
         many requests at once. Of the whole process: for a server, not for one that builds or trains.
         """
+        import scipy.linalg.cython_blas  # noqa: F401 - SciPy has a BLAS of its own; only what is loaded is limited
+
         threadpool_limits(1, user_api="blas")
         ranking = self._config.ranking
         if not ranking.threads:

@@ -95,9 +95,8 @@ class LearnedRanker:
         if threads:
             import torch
 
-            torch.set_num_threads(
-                threads
-            )  # of the process: what is not in the twin's kernels runs on torch's own
+            # Of the process: what is not in the twin's kernels runs on torch's own threads.
+            torch.set_num_threads(threads)
         self.ranker = ranker.eval()
         self.description, self.space = description, space
         # Probabilities over all moments lie closer together than the odds within one: calibration divides by that.

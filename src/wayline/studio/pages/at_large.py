@@ -10,7 +10,7 @@ from nicegui import run, ui
 from wayline.access import Scope
 from wayline.errors import NoGenerationError, WaylineError
 from wayline.studio.frame import person_path
-from wayline.studio.pieces import empty, says, tag
+from wayline.studio.pieces import Button, button, empty, says, tag
 
 
 class Asking:
@@ -60,6 +60,18 @@ class Asking:
     def answered(self, text: str) -> None:
         """Say of when the answer is."""
         self._say(text)
+
+
+def opening(title: str, anew: Callable[[], Any]) -> tuple[Any, Any, Button]:
+    """Lay out the head of such a page; gives the line of when it is, the one for trouble, and "Count anew"."""
+    with tag("div", "person-head"):
+        with tag("div"):
+            says("h1", title)
+            when = says("p", "", "note")
+            when.props["aria-live"] = "polite"
+        with tag("div"):
+            again = button("Count anew", anew)
+    return when, says("p", "", "trouble"), again
 
 
 def not_built() -> None:

@@ -11,8 +11,8 @@ from nicegui import ui
 
 from wayline.errors import NoGenerationError
 from wayline.studio.frame import check_of, engine_of, frame
-from wayline.studio.pages.at_large import Asking, later, not_built, people_links
-from wayline.studio.pieces import Button, button, empty, says, section, tag
+from wayline.studio.pages.at_large import Asking, later, not_built, opening, people_links
+from wayline.studio.pieces import Button, empty, says, section, tag
 from wayline.studio.views.interests_at_large import (
     EarningLists,
     GrowthLists,
@@ -36,14 +36,7 @@ def register() -> None:
 def page(request: Request) -> None:
     """Lay the page out; what it shows comes as soon as the browser is there."""
     with frame(request, "Interests"):
-        with tag("div", "person-head"):
-            with tag("div"):
-                says("h1", "Interests of everybody")
-                when = says("p", "", "note")
-                when.props["aria-live"] = "polite"
-            with tag("div"):
-                again = button("Count anew", lambda: board.refresh(anew=True))
-        trouble = says("p", "", "trouble")
+        when, trouble, again = opening("Interests of everybody", lambda: board.refresh(anew=True))
         with section("Earning", "what came of showing them in the newest 90 days"):
             earning = tag("div")
         with section("Growing and dying", "the newest 28 days against the 28 before"):

@@ -12,8 +12,8 @@ from nicegui import ui
 from wayline.at_large import JourneysAtLarge, ToldAtLarge
 from wayline.errors import NoGenerationError
 from wayline.studio.frame import check_of, engine_of, frame
-from wayline.studio.pages.at_large import Asking, later, not_built, people_links
-from wayline.studio.pieces import button, empty, fact, says, section, tag
+from wayline.studio.pages.at_large import Asking, later, not_built, opening, people_links
+from wayline.studio.pieces import empty, fact, says, section, tag
 from wayline.studio.views.journeys_at_large import (
     JourneyAtLargeRow,
     NextRow,
@@ -41,14 +41,7 @@ def register() -> None:
 def page(request: Request) -> None:
     """Lay the page out; what it shows comes as soon as the browser is there."""
     with frame(request, "Journeys"):
-        with tag("div", "person-head"):
-            with tag("div"):
-                says("h1", "Journeys of everybody")
-                when = says("p", "", "note")
-                when.props["aria-live"] = "polite"
-            with tag("div"):
-                button("Count anew", lambda: board.refresh(anew=True))
-        trouble = says("p", "", "trouble")
+        when, trouble, _ = opening("Journeys of everybody", lambda: board.refresh(anew=True))
         with tag("div", "halves"):
             with section("Common", "who is or was on them"):
                 common = tag("div")

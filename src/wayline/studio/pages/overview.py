@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wayline.engine import Engine
 
 EVERY_S = 3.0
+MINUTE_MS = 60_000  # how exactly the card says when its generation was built
 
 
 def register() -> None:
@@ -59,7 +60,10 @@ class Board:
         with ui.element("div").classes("halves"):
             with section("Generation in use"):
                 self._generation = part()
-            with section("Quality over time", "of each build's recipe, beside the plain one"):
+            with section(
+                "Quality over time",
+                "of each build, on the newest part of its own log, beside simpler ways",
+            ):
                 self._quality = part()
                 self._trend = ui.echart({}, renderer="svg").classes("pulse")
                 self._trend.props["role"] = "img"
@@ -68,6 +72,7 @@ class Board:
                 self._told = part()
         self._line: list[tuple[float, float]] = []
         self._known: list[Generation] | None = None
+        self._card: tuple[Generation | None, bool, int] | None = None
 
     async def beat(self) -> None:
         """Ask again, and show what changed."""
@@ -86,7 +91,10 @@ class Board:
         self._draw_line()
         self._told.show(_told(stats["notifications"]))
         current = next((g for g in reversed(generations) if g.id == stats["generation"]), None)
-        self._generation.show(_generation(current, stats))
+        card = (current, bool(stats["actions"]), wall_clock() // MINUTE_MS)
+        if card != self._card:  # most of what a beat would cost
+            self._card = card
+            self._generation.show(_generation(current, stats))
         if generations != self._known:
             self._known = generations
             self._draw_trend(generations)
@@ -161,5 +169,5 @@ def _table(title: str, lines: list[tuple[str, str]], *, opened: bool = False) ->
     if not lines:
         return []
     rows = [h("tr", h("td", name), h("td", value, cls="number")) for name, value in lines]
-    made = h("table", rows)
+    made = h("table", rows, cls="figures")
     return [h("details", h("summary", title), made, open="" if opened else None)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wayline.schema import Generation
-from wayline.studio.views.words import ago
+from wayline.studio.views.words import ago, minute
 
 WINDOW_S = 60.0
 KEPT = 400
@@ -70,9 +71,12 @@ def tiles(stats: Mapping[str, Any], pulse: Pulse) -> list[Tile]:
     counters, latency = stats["counters"], stats.get("latency") or {}
     ever = counters.get("feeds", 0)
     fallbacks = sum(n for name, n in counters.items() if name.startswith("degraded:"))
-    lag = stats.get("lag", 0)
+    lag, newest = stats.get("lag", 0), stats.get("newest_ts")
+    in_the_log = f"{stats['actions']:,} in the log"
+    if newest is not None:
+        in_the_log += f", the newest of {minute(newest)} UTC"
     return [
-        Tile("actions a minute", f"{pulse.moved('actions'):,.0f}", f"{stats['actions']:,} in the log"),
+        Tile("actions a minute", f"{pulse.moved('actions'):,.0f}", in_the_log),
         Tile("people", f"{stats['users']:,}"),
         Tile("items", f"{stats['items']:,}"),
         Tile(
@@ -118,11 +122,12 @@ def flat(metrics: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
     """Write nested figures as lines.
 
     >>> flat({"recipe": {"ndcg_at_10": 0.25, "mode": "fit"}})
-    [('recipe ndcg at 10', '0.25'), ('recipe mode', 'fit')]
+    [('recipe NDCG@10', '0.25'), ('recipe mode', 'fit')]
     """
     out: list[tuple[str, str]] = []
     for name, value in metrics.items():
-        called = f"{before} {name.replace('_', ' ')}".strip()
+        words = re.sub(r"ndcg_at_(\d+)", r"NDCG@\1", name).replace("_", " ")
+        called = f"{before} {words}".strip()
         if isinstance(value, Mapping):
             out += flat(value, called)
         elif isinstance(value, (bool, str)):
