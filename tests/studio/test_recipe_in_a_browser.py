@@ -97,8 +97,8 @@ def test_the_second_of_two_who_edit_is_told(open_page: Open, url: str, copied: P
     bob.get_by_role("button", name="Save for everybody").click()
     bob.get_by_text("look at it, then save yours again").wait_for()
     bob.get_by_role("button", name="Lay mine over it").click()
+    bob.wait_for_function("document.querySelector('[aria-label=Patience]').value === '7'")
     bob.locator(".changes li").wait_for()
-    assert bob.get_by_label("Patience", exact=True).input_value() == "7"
     bob.get_by_role("button", name="Save for everybody").click()
     bob.get_by_text("saved just now: wider").wait_for()
     ann.get_by_text("saved just now: wider").wait_for()  # without changes of one's own, by itself

@@ -216,6 +216,7 @@ def test_ids_that_mean_something_in_a_path_have_pages_too(open_page: Open, own_u
         assert page.title() == f"{id_} · wayline studio"
         page.goto(f"{own_url}/studio/items")
         page.get_by_label("Find items by words").fill(id_)
+        page.get_by_role("heading", name=re.compile(r"^\d+ items?$")).wait_for()
         page.get_by_role("link", name=id_, exact=True).first.click()
         page.get_by_role("heading", name=id_, exact=True).first.wait_for()
         assert page.title() == f"{id_} · wayline studio"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import Request
 from nicegui import ui
@@ -24,9 +24,6 @@ from wayline.studio.pieces import button, dialog, empty, says, section, tag
 from wayline.studio.views import history
 from wayline.studio.views.people_map import Plane, options, points
 from wayline.studio.visit import MOST_ACTIONS, Person, Visit
-
-if TYPE_CHECKING:
-    pass
 
 MORE_ROWS = 200
 
