@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,22 @@ from studio.studio_shop import CONFIG, environment, make
 
 Settings = Mapping[str, Mapping[str, Any]]
 SHOTS = Path(__file__).resolve().parents[2] / "build" / "studio-screenshots"
+PATIENCE_MS = 60_000  # a machine may have more to do than this test
+OUTCOMES = pytest.StashKey[dict[str, pytest.TestReport]]()
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+
+
+def expect(what: Any) -> Any:
+    """Playwright's assertions of a page or of what is on it: asked again until they hold, or patience ends.
+
+    For what is to come; what must never be there is asserted as it is.
+    """
+    from playwright.sync_api import expect as holds
+
+    holds.set_options(timeout=PATIENCE_MS)
+    return holds(what)
 
 
 @pytest.fixture(scope="session")
@@ -33,13 +48,14 @@ class Servers:
 
     def __init__(self, logs: pytest.TempPathFactory) -> None:
         self._logs = logs
-        self._running: dict[str, subprocess.Popen[str]] = {}
+        self._running: dict[str, tuple[subprocess.Popen[str], Path]] = {}
 
     def __call__(
         self, workspace: Path, *, port: int = 0, settings: Settings = CONFIG, **more: str
     ) -> str:
         """Start one, with settings and ``more`` in its environment; gives its URL."""
         told = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
+        told |= {"PYTHONFAULTHANDLER": "1"}  # see ``stop``
         log = self._logs.mktemp("log") / "stderr"
         command = [sys.executable, "-m", "wayline", "serve", "-w", str(workspace), "--json"]
         with log.open("w") as errors:
@@ -54,16 +70,22 @@ class Servers:
         line = process.stdout.readline()
         assert line, log.read_text()
         url = str(json.loads(line)["url"])
-        self._running[url] = process
+        self._running[url] = process, log
         return url
 
     def stop(self, url: str) -> None:
-        """Stop one."""
-        process = self._running.pop(url)
+        """Stop one; where it does not end, the failure says what each of its threads was at."""
+        process, log = self._running.pop(url)
         process.terminate()
-        process.wait(30)
-        if process.stdout is not None:
-            process.stdout.close()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            process.wait(30)
+            raise AssertionError(f"The server of {url} did not stop.\n{log.read_text()}") from None
+        finally:
+            if process.stdout is not None:
+                process.stdout.close()
 
     def stop_all(self) -> None:
         """Stop all."""
@@ -94,8 +116,23 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, Any]:
+    """Leave the outcome where ``open_page`` finds it."""
+    report = yield
+    item.stash.setdefault(OUTCOMES, {})[report.when] = report
+    return report
+
+
+def _tell_what_stands_on(page: Any, shot: Path) -> None:
+    """Say it beside the failure: where this runs, nobody may be there to look."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    print(f"--- {page.url} ({shot.name})\n{page.locator('body').inner_text(timeout=5000)[:3000]}")
+    page.screenshot(path=shot, full_page=True, timeout=5000)
+
+
 @pytest.fixture
-def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
+def open_page(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
     """Open pages in contexts of their own; at the end none may have complained, or asked another host."""
     complaints: list[str] = []
     contexts = []
@@ -106,7 +143,7 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)  # a machine may have more to do than this test
+        page.set_default_timeout(PATIENCE_MS)
         page.on(
             "console",
             lambda said: (
@@ -128,6 +165,11 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
         return page
 
     yield opened
+    called = request.node.stash.get(OUTCOMES, {}).get("call")
+    if called is not None and called.failed:
+        name = re.sub(r"\W+", "-", request.node.name)
+        for n, page in enumerate(page for context in contexts for page in context.pages):
+            _tell_what_stands_on(page, SHOTS / f"failed-{name}-{n}.png")
     for context in contexts:
         context.close()
     assert complaints == []

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import wayline
-from studio.conftest import StartServer
+from studio.conftest import StartServer, expect
 from studio.studio_shop import CONFIG, DAY, EVIL, START
 from wayline.storage.store import StoredNotification
 
@@ -77,12 +77,12 @@ def test_the_interest_that_people_answer_is_named_as_the_one_that_earns_most(
     page = open_page(f"{url}/studio/")
     page.get_by_role("link", name="Interests").click()
     page.wait_for_selector(".at-large li")
-    assert page.title() == "Interests · wayline studio"
+    expect(page).to_have_title("Interests · wayline studio")
     first = page.locator(".at-large li").first
     assert "lamp" in first.locator("h4").inner_text().lower()
-    assert first.locator(".badge").inner_text() == "more than chance"
-    assert "answered of" in first.inner_text()
-    assert "As of" in page.locator("h1 + .note").inner_text()
+    expect(first.locator(".badge")).to_have_text("more than chance")
+    expect(first).to_contain_text("answered of")
+    expect(page.locator("h1 + .note")).to_contain_text("As of")
     assert "Enamel mug" in rows(page, "Earning")
 
 
@@ -93,7 +93,7 @@ def test_a_row_leads_to_somebody_who_has_the_interest(open_page: Open, url: str)
     link.focus()
     page.keyboard.press("Enter")
     page.wait_for_selector(".feed-item")
-    assert page.title() == f"{user_id} · wayline studio"
+    expect(page).to_have_title(f"{user_id} · wayline studio")
     assert any("lamp" in name.lower() for name in page.locator(".card h3").all_inner_texts())
 
 
@@ -147,7 +147,7 @@ def test_journeys_and_what_came_of_telling_people(open_page: Open, url: str) -> 
         "0",
     ]
     by_week, by_journey = told.locator(".at-large").all()
-    assert "2 sent · 1 (50%) opened · 1 (50%) clicked" in by_week.inner_text()
+    expect(by_week).to_contain_text("2 sent · 1 (50%) opened · 1 (50%) clicked")
     assert EVIL in by_journey.inner_text(), "names are text, whatever they hold"
     assert page.evaluate("window.hacked") is None
 
@@ -183,7 +183,7 @@ def test_before_a_build_and_before_anything_was_shown_pages_say_what_to_do(
     )
     page = open_page(f"{built}/studio/interests")
     page.locator("code", has_text="wayline serve").wait_for()
-    assert "does not reach back" in page.get_by_role("region", name="Growing").inner_text()
+    expect(page.get_by_role("region", name="Growing")).to_contain_text("does not reach back")
     page = open_page(f"{built}/studio/journeys")
     page.locator(".empty", has_text="built without journeys").first.wait_for()
 

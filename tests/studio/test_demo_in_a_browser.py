@@ -13,7 +13,7 @@ import pytest
 
 import wayline
 from studio import demo_shop
-from studio.conftest import StartServer
+from studio.conftest import StartServer, expect
 from studio.studio_shop import EVIL
 
 Open = Callable[..., Any]
@@ -57,7 +57,7 @@ def test_from_the_first_page_to_an_effect_in_ten_clicks(
         what.click()
 
     page.wait_for_selector(".tile")
-    assert "4,363" in page.locator(".tiles").inner_text()
+    expect(page.locator(".tiles")).to_contain_text("4,363")
     click(page.get_by_role("link", name="People"))
     click(page.get_by_role("button", name="Surprise me"))
     page.wait_for_selector(".feed-item")
@@ -70,7 +70,7 @@ def test_from_the_first_page_to_an_effect_in_ten_clicks(
     interest = page.locator(".card h3").first.inner_text()  # what was bought may have renamed it
     click(page.get_by_role("button", name=f"Mute {interest}", exact=True))
     page.wait_for_selector(".muted li")
-    assert f"interest “{interest}”" not in page.locator(".feed").inner_text()
+    expect(page.locator(".feed")).not_to_contain_text(f"interest “{interest}”")
     click(page.get_by_role("button", name="Start over"))
     page.wait_for_selector(".muted", state="detached")
     assert clicks <= MOST_CLICKS
@@ -111,7 +111,7 @@ def test_buying_an_item_changes_the_feed_and_muting_an_interest_takes_it_out(
     page.get_by_role("button", name=f"Mute {interest}", exact=True).click()
     page.wait_for_selector(".muted li")
     assert interest not in texts(page, ".card h3")
-    assert f"interest “{interest}”" not in page.locator(".feed").inner_text()
+    expect(page.locator(".feed")).not_to_contain_text(f"interest “{interest}”")
     assert page.evaluate("window.sameDocument")
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import wayline
-from studio.conftest import StartServer
+from studio.conftest import StartServer, expect
 from studio.studio_shop import DAY, START
 
 Open = Callable[..., Any]
@@ -44,18 +44,18 @@ def test_generations_are_compared_and_gone_back_to(
     page = open_page(f"{url}/studio/generations")
     page.get_by_text("in use", exact=True).wait_for()
     page.evaluate("window.sameDocument = true")
-    assert second in page.locator("tr.now").inner_text()
+    expect(page.locator("tr.now")).to_contain_text(second)
     assert "actions" in page.locator("tr.differs").all_inner_texts()[1]
     page.get_by_role("button", name="Same people's feeds").click()
     page.locator(".sides").nth(2).wait_for()
-    assert page.locator(".sides th").all_inner_texts() == [first, second] * 3
+    expect(page.locator(".sides th")).to_have_text([first, second] * 3)
     page.screenshot(path=shots / "generations-1400-light.png", full_page=True)
     page.get_by_role("button", name=f"Go back to {first}").click()
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name=f"Go back to {first}").click()
     page.get_by_role("button", name="Go back", exact=True).click()
     page.locator("tr.now", has_text=first).wait_for()
-    assert page.get_by_role("button", name="Go back to").count() == 0
+    expect(page.get_by_role("button", name="Go back to")).to_have_count(0)
     assert page.evaluate("window.sameDocument")
     assert httpx.get(f"{url}/v1/users/ann/feed", timeout=30).json()["generation"] == first
 
@@ -99,4 +99,4 @@ def test_a_broken_generation_is_told_and_left(
     page.locator("tr.now", has_text=first).wait_for()
     page.goto(f"{url}/studio/person/ann")
     page.wait_for_selector(".feed-item")
-    assert page.locator(".feed-item").count() == 8
+    expect(page.locator(".feed-item")).to_have_count(8)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import wayline
-from studio.conftest import StartServer
+from studio.conftest import StartServer, expect
 from studio.studio_shop import EVIL
 
 Open = Callable[..., Any]
@@ -48,8 +48,8 @@ def test_an_item_is_found_by_words_and_leads_to_others_and_to_people(
     assert page.url.endswith("?q=LAMP+red+1")
     page.get_by_role("link", name="garden lamp red 1", exact=True).click()
     page.wait_for_selector(".likers li")
-    assert page.title() == "garden lamp red 1 · wayline studio"
-    assert "Garden lamp" in page.locator(".list").first.inner_text()
+    expect(page).to_have_title("garden lamp red 1 · wayline studio")
+    expect(page.locator(".list").first).to_contain_text("Garden lamp")
     assert page.locator(".weeks svg path").count()
     assert (
         "in the newest" in page.locator("#performance").inner_text()
@@ -90,7 +90,7 @@ def test_an_empty_workspace_says_what_to_do(
     page.get_by_label("Find items").fill("a/b")
     page.get_by_role("link", name="Mug").click()
     page.get_by_role("heading", name="Mug").wait_for()
-    assert page.get_by_text("wayline build").count() == 2
+    expect(page.get_by_text("wayline build")).to_have_count(2)
     page.get_by_text("Nobody did anything with it yet").wait_for()
 
 
@@ -101,7 +101,7 @@ def test_item_pages_fit_their_screen_and_html_in_a_title_is_text(
 ) -> None:
     page = open_page(f"{url}/studio/items/i0", width=width, scheme=scheme)
     page.wait_for_selector(".likers li")
-    assert page.get_by_role("heading", level=1).inner_text() == EVIL
+    expect(page.get_by_role("heading", level=1)).to_have_text(EVIL)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.screenshot(path=shots / f"item-{width}-{scheme}.png", full_page=True)
     page.goto(f"{url}/studio/items?q=script")

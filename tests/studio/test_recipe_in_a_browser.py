@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import wayline
-from studio.conftest import StartServer
+from studio.conftest import StartServer, expect
 
 Open = Callable[..., Any]
 
@@ -47,8 +47,8 @@ def test_a_weight_is_changed_with_a_preview_saved_and_undone(
 ) -> None:
     page = opened(open_page, url)
     page.evaluate("window.sameDocument = true")
-    assert page.locator(".sides").count() == 3
-    assert page.locator(".sides", has_text="the same feed").count() == 3
+    expect(page.locator(".sides")).to_have_count(3)
+    expect(page.locator(".sides", has_text="the same feed")).to_have_count(3)
     before = after(page)
     for when in ("in the middle of a visit", "coming back"):
         page.get_by_role("button", name=f"Weights {when}").click()
@@ -97,7 +97,7 @@ def test_the_second_of_two_who_edit_is_told(open_page: Open, url: str, copied: P
     bob.get_by_role("button", name="Save for everybody").click()
     bob.get_by_text("look at it, then save yours again").wait_for()
     bob.get_by_role("button", name="Lay mine over it").click()
-    bob.wait_for_function("document.querySelector('[aria-label=Patience]').value === '7'")
+    expect(bob.get_by_label("Patience", exact=True)).to_have_value("7")
     bob.locator(".changes li").wait_for()
     bob.get_by_role("button", name="Save for everybody").click()
     bob.get_by_text("saved just now: wider").wait_for()

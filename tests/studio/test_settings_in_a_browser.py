@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import wayline
-from studio.conftest import StartServer
+from studio.conftest import StartServer, expect
 
 Open = Callable[..., Any]
 SECRETS = {
@@ -39,12 +39,12 @@ def test_settings_say_where_they_came_from_and_hold_no_secret(open_page: Open, u
     page.get_by_role("link", name="Settings").click()
     page.wait_for_selector(".config tr.differs")
     row = page.locator(".config tr", has_text="feed.limit")
-    assert "WAYLINE_FEED__LIMIT" in row.inner_text()
-    assert "default 20" in row.inner_text()
+    expect(row).to_contain_text("WAYLINE_FEED__LIMIT")
+    expect(row).to_contain_text("default 20")
     assert page.locator(".config tr", has_text="journeys.rhythm").is_hidden()
     page.get_by_label("Find settings").fill("llm api")
     page.get_by_text("1 setting, 1 not as by default").wait_for()
-    assert page.locator(".config .value").inner_text() == "set"
+    expect(page.locator(".config .value")).to_have_text("set")
     page.get_by_label("Find settings").fill("nonsense")
     page.get_by_text("No setting has that").wait_for()
     page.get_by_label("Find settings").fill("")
@@ -92,7 +92,7 @@ def test_a_key_is_shown_once_and_counts_until_it_is_revoked(
     page.get_by_role("button", name="I have kept it").click()
     row = page.locator(".keys tr", has_text="app")
     row.wait_for()
-    assert "read" in row.inner_text()
+    expect(row).to_contain_text("read")
 
     def asked() -> int:
         return httpx.get(f"{address}/v1/items", headers={"X-API-Key": app}).status_code
@@ -144,11 +144,11 @@ def test_who_may_less_is_told_why_not_the_rest(
     sign_in(page, secret)
     page.goto(f"{address}/studio/settings")
     page.wait_for_selector(".config tr.differs")
-    assert "Keys are not shown. Your key may read" in page.locator("#api").inner_text()
-    assert "this needs admin" in page.locator("#backup").inner_text()
+    expect(page.locator("#api")).to_contain_text("Keys are not shown. Your key may read")
+    expect(page.locator("#backup")).to_contain_text("this needs admin")
     assert page.get_by_role("button", name="Make a key").count() == 0
     assert page.get_by_role("button", name="Back up now").count() == 0
-    assert "kB" in page.locator("#storage").inner_text()
+    expect(page.locator("#storage")).to_contain_text("kB")
     page.get_by_role("button", name="Sign out").click()
     sign_in(page, "opener-2")
     page.goto(f"{address}/studio/settings")

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 import wayline
-from studio.conftest import StartServer
+from studio.conftest import StartServer, expect
 from studio.studio_shop import EVIL, actions
 
 Open = Callable[..., Any]
@@ -64,10 +64,10 @@ def test_somebody_is_looked_up_and_their_interests_and_journeys_are_named(
     page.get_by_label("Person's id").fill("ann")
     page.keyboard.press("Enter")
     page.wait_for_selector(".feed-item")
-    assert page.title() == "ann · wayline studio"
+    expect(page).to_have_title("ann · wayline studio")
     assert {"Garden lamp", "Enamel mug"} <= {*chips(page)}
-    assert page.locator(".journey h3").all_inner_texts() == ["Garden lamp", "Enamel mug"]
-    assert "Garden lamp" in page.locator(".reasons").first.inner_text()
+    expect(page.locator(".journey h3")).to_have_text(["Garden lamp", "Enamel mug"])
+    expect(page.locator(".reasons").first).to_contain_text("Garden lamp")
     assert page.locator(".map svg path").count() > 8
 
 
@@ -84,13 +84,13 @@ def test_a_click_changes_feed_and_interests_without_a_reload(open_page: Open, ur
     )
     assert unreloaded(page)
     assert titles(page) != before
-    assert page.locator(".history tr.tried").count() == 1
+    expect(page.locator(".history tr.tried")).to_have_count(1)
     page.get_by_role("button", name="Undo").click()
     page.wait_for_function(
         "ts => [...document.querySelectorAll('.feed .title')].map(e => e.innerText).join() === ts.join()",
         arg=before,
     )
-    assert page.locator(".history tr.tried").count() == 0
+    expect(page.locator(".history tr.tried")).to_have_count(0)
 
 
 def test_a_muted_interest_is_gone_and_comes_back(open_page: Open, url: str) -> None:
@@ -100,7 +100,7 @@ def test_a_muted_interest_is_gone_and_comes_back(open_page: Open, url: str) -> N
     page.get_by_role("button", name="Mute Garden lamp", exact=True).click()
     page.wait_for_selector(".muted li")
     assert "Garden lamp" not in chips(page)
-    assert "interest “Garden lamp”" not in page.locator(".feed").inner_text()
+    expect(page.locator(".feed")).not_to_contain_text("interest “Garden lamp”")
     page.get_by_role("button", name="Unmute Garden lamp", exact=True).click()
     page.wait_for_selector(".muted", state="detached")
     assert "Garden lamp" in chips(page)
@@ -213,13 +213,13 @@ def test_ids_that_mean_something_in_a_path_have_pages_too(open_page: Open, own_u
         page.get_by_label("Person's id").fill(id_)
         page.keyboard.press("Enter")
         page.wait_for_selector(".feed-item")
-        assert page.title() == f"{id_} · wayline studio"
+        expect(page).to_have_title(f"{id_} · wayline studio")
         page.goto(f"{own_url}/studio/items")
         page.get_by_label("Find items by words").fill(id_)
         page.get_by_role("heading", name=re.compile(r"^\d+ items?$")).wait_for()
         page.get_by_role("link", name=id_, exact=True).first.click()
         page.get_by_role("heading", name=id_, exact=True).first.wait_for()
-        assert page.title() == f"{id_} · wayline studio"
+        expect(page).to_have_title(f"{id_} · wayline studio")
         page.goto(f"{own_url}/studio/person")
 
 
@@ -249,21 +249,21 @@ def test_somebody_unknown_and_anybody(open_page: Open, url: str) -> None:
 def test_people_are_listed_as_somebody_types(open_page: Open, url: str) -> None:
     page = open_page(f"{url}/studio/person")
     page.get_by_text("Who acted last.").wait_for()
-    assert page.locator(".person-link").count() == 40
+    expect(page.locator(".person-link")).to_have_count(40)
     field = page.get_by_label("Person's id")
     field.press_sequentially("U1")
     page.get_by_text("Whose id has “U1” in it.").wait_for()
     assert page.locator(".person-link").all_inner_texts()[:3] == ["u1", "u10", "u11"]
     field.fill("<b>")
     page.get_by_text("Nobody in the log has “<b>” in their id.").wait_for()
-    assert page.locator(".person-link").count() == 0
+    expect(page.locator(".person-link")).to_have_count(0)
     page.goto(f"{url}/studio/person/u3")
     page.wait_for_selector(".feed-item")
     page.goto(f"{url}/studio/person/an")
     page.get_by_text("The log knows nobody called an").wait_for()
     page.get_by_role("link", name="ann").click()
     page.wait_for_selector(".feed-item")
-    assert page.title() == "ann · wayline studio"
+    expect(page).to_have_title("ann · wayline studio")
 
 
 def test_an_unbuilt_workspace_says_what_to_run(

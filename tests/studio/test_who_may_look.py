@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import wayline
-from studio.conftest import StartServer
+from studio.conftest import StartServer, expect
 
 Open = Callable[..., Any]
 
@@ -46,7 +46,7 @@ def test_a_wrong_key_is_refused_and_says_nothing_of_itself(
     page.goto(f"{url}/studio/person/ann")
     sign_in(page, "not-a-key-<b>")
     page.get_by_role("alert").wait_for()
-    assert page.get_by_role("alert").inner_text() == "This is none of the server's keys."
+    expect(page.get_by_role("alert")).to_have_text("This is none of the server's keys.")
     assert "not-a-key" not in page.content()
     assert page.context.cookies() == []
     page.goto(f"{url}/studio/recipe")
@@ -111,7 +111,7 @@ def test_who_may_write_acts_as_a_person_and_changes_nothing_for_everybody(
     page.get_by_text("Your key may write, this needs admin").wait_for()
     page.reload()
     page.wait_for_selector(".sides")
-    assert "nothing was changed yet" in page.locator(".content").inner_text()
+    expect(page.locator(".content")).to_contain_text("nothing was changed yet")
 
 
 def test_a_key_that_is_revoked_ends_what_open_pages_may(
@@ -133,7 +133,7 @@ def test_a_key_that_is_revoked_ends_what_open_pages_may(
     page.get_by_text("You are signed out").wait_for()
     page.get_by_role("button", name="Surprise me").click()
     page.locator(".q-notification", has_text="You are signed out").wait_for()
-    assert page.title() == "ann · wayline studio"
+    expect(page).to_have_title("ann · wayline studio")
     page.reload()
     page.get_by_label("API key").wait_for()
     assert page.locator(".feed-item").count() == 0

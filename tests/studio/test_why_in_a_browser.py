@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from studio.conftest import StartServer
+from studio.conftest import StartServer, expect
 
 Open = Callable[..., Any]
 
@@ -30,11 +30,11 @@ def test_a_feed_is_taken_apart_over_the_persons_page(
     page.get_by_role("button", name="Why this feed?").click()
     why = page.locator(".dialog.full")
     why.get_by_role("heading", name="Order").wait_for()
-    assert why.locator(".order .title").all_inner_texts() == titles
+    expect(why.locator(".order .title")).to_have_text(titles)
     for head in why.locator(".order .feed-head").all():  # a title has a line of its own
         assert (head.bounding_box() or {"width": 0})["width"] > 400
-    assert "trending" in why.locator("section", has_text="Sources").first.inner_text()
-    assert "had already" in why.inner_text()
+    expect(why.locator("section", has_text="Sources").first).to_contain_text("trending")
+    expect(why).to_contain_text("had already")
     page.screenshot(path=shots / "why-1400-light.png")
     why.get_by_role("button", name="Close").click()
     why.wait_for(state="detached")
@@ -48,8 +48,8 @@ def test_a_feed_of_the_api_is_found_by_its_request_id(
     page = open_page(f"{url}/studio/why", width=width)
     page.get_by_role("link", name=feed["request_id"]).click()
     page.get_by_role("heading", name="Order").wait_for()
-    assert page.locator(".order .feed-item").count() == 5
-    assert "app" in page.locator(".why .facts").first.inner_text()
+    expect(page.locator(".order .feed-item")).to_have_count(5)
+    expect(page.locator(".why .facts").first).to_contain_text("app")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.screenshot(path=shots / f"why-request-{width}-light.png", full_page=True)
     page.get_by_label("request_id of a feed").fill("nothing/here")
