@@ -31,8 +31,9 @@ def test_a_feed_is_taken_apart_over_the_persons_page(
     why = page.locator(".dialog.full")
     why.get_by_role("heading", name="Order").wait_for()
     expect(why.locator(".order .title")).to_have_text(titles)
-    for head in why.locator(".order .feed-head").all():  # a title has a line of its own
-        assert (head.bounding_box() or {"width": 0})["width"] > 400
+    page.wait_for_function(  # a title has a line of its own, once the dialog has come to its size
+        "[...document.querySelectorAll('.order .feed-head')].every(e => e.getBoundingClientRect().width > 400)"
+    )
     expect(why.locator("section", has_text="Sources").first).to_contain_text("trending")
     expect(why).to_contain_text("had already")
     page.screenshot(path=shots / "why-1400-light.png")
