@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
+import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from wayline.engine import Engine
 
 SHUTDOWN_S = 10
+
+log = logging.getLogger(__name__)
 
 OnReady = Callable[[str, Callable[[], None]], None]
 """Called with the server's URL and a function that stops it."""
@@ -114,9 +119,29 @@ class _Server(uvicorn.Server):
         if self.started and self.on_ready:
             self.on_ready()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        await end_tasks(SHUTDOWN_S)
+
     def stop(self) -> None:
         """Finish what is under way, then end."""
         self.should_exit = True
+
+
+async def end_tasks(limit_s: float) -> None:
+    """Cancel every other task of the running loop until all have ended, or the time is up.
+
+    Once is not enough: ``asyncio.wait_for`` of Python 3.11 loses a cancellation that comes just when what it waits for
+    does (CPython issue 86296), the open pages of the studio wait in such a loop, and ``asyncio.run`` cancels once and
+    then waits for ever.
+    """
+    until = time.monotonic() + limit_s
+    while (left := asyncio.all_tasks() - {asyncio.current_task()}) and time.monotonic() < until:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.2)
+    if left:
+        log.warning("Still at work when the server stopped: %s", ", ".join(map(repr, left)))
 
 
 def _run(app: FastAPI, listener: socket.socket, on_ready: OnReady | None) -> None:
