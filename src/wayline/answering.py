@@ -116,6 +116,8 @@ def make_query(
         diversity=recipe.diversity if feed.diversity < 0 else feed.diversity,
         exclude_seen=feed.repeat == "exclude",
         max_per_interest=feed.max_per_interest,
+        max_per_category=feed.max_per_category,
+        categories=served.categories if feed.max_per_category else np.zeros(0, np.int32),
         shown=shown,
         passed_item_idx=trying.passed_item_idx,
         passed=trying.passed,
@@ -276,6 +278,14 @@ def request_trace(
                 for item, rank, score in trace.passed_over
             ],
             "strength": round(STRENGTH * query.diversity, 4),
+            "bounds": {
+                kind: most
+                for kind, most in (
+                    ("interest", query.max_per_interest),
+                    ("category", query.max_per_category),
+                )
+                if most
+            },
             "scored": trace.scored,
             "ranker_share": candidates.share,
             "stage_ms": trace.stage_ms,

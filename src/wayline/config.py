@@ -150,6 +150,7 @@ class FeedConfig:
     repeat: str = "exclude"
     diversity: float = -1.0
     max_per_interest: int = 0
+    max_per_category: int = 0
     fatigue: float = 2.0
     weights: Mapping[str, float] = field(default_factory=dict)
 

@@ -45,7 +45,7 @@ from wayline.retrieval.signals import HALF_LIVES_DAYS, SIGNALS, TABLE_SIGNALS, S
 from wayline.retrieval.tables import NeighbourTable
 from wayline.rewards.reward import mean_rate
 from wayline.rewards.trying import Trying, try_interests
-from wayline.schema import CONTROL_PREFIXES, BoolVector, FloatVector, IntVector
+from wayline.schema import CONTROL_PREFIXES, BoolVector, FloatVector, IndexVector, IntVector
 from wayline.sequences.cache import Histories
 from wayline.sequences.history import UserSequence, Worths, user_sequence
 from wayline.sequences.person import ActionVectors
@@ -257,6 +257,13 @@ class ServedGeneration:
     @cached_property
     def _labeller(self) -> Any:
         return make_labeller(pl.read_parquet(self.path / "titles.parquet"))
+
+    @cached_property
+    def categories(self) -> IndexVector:
+        """A number for each item's category as of the build, shape [N]; -1 for none."""
+        named = pl.read_parquet(self.path / "titles.parquet", columns=["category"])["category"]
+        named = named.set(named == "", None)
+        return named.rank("dense").fill_null(0).to_numpy().astype(np.int32) - 1
 
     def label(self, members: IntVector, weights: npt.NDArray[np.float64], medoid_idx: int) -> str:
         """Name one interest by itself, as if its person had no other."""

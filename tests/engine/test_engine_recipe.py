@@ -128,3 +128,37 @@ def test_what_the_selector_moved_is_told(engine: Engine) -> None:
         {"feed.diversity": 0.0}, note="by score", after=engine.recipes.current().version
     )
     assert [one["rank"] for one in engine.look("u3", limit=8)[1]["impressions"]] == [*range(8)]
+
+
+def test_a_bound_on_a_category_holds_in_any_ten_places_and_is_told(tmp_path: Path) -> None:
+    kinds = ("Lamps", "Cups", "Chairs", "Clocks", "", None)
+    items = [
+        {"item_id": f"i{n}", "title": f"thing {n}", **({} if kind is None else {"category": kind})}
+        for n in range(60)
+        for kind in [kinds[0] if n < 30 else kinds[n % 6]]
+    ]
+    with open_workspace(tmp_path / "kinds", create=True, config=CONFIG) as engine:
+        engine.add_items(items)
+        engine.add_actions(busy_log())
+        engine.build()
+        engine.add_items([{"item_id": "i1", "category": "Cups"}])  # counts from the next build on
+        kind_of = {one["item_id"]: one.get("category") or "" for one in items}
+
+        def most(feed: list[str], kind: str) -> int:
+            return max(
+                sum(kind_of[item] == kind for item in feed[at : at + 10])
+                for at in range(max(len(feed) - 9, 1))
+            )
+
+        free = shown(engine, "newcomer", limit=20)
+        assert most(free, "Lamps") > 3
+        edits = {"feed.max_per_category": 3, "feed.diversity": 0.0}
+        saved = engine.recipes.save(edits, note="a mixed shelf", after=0)
+        bounded = shown(engine, "newcomer", limit=20)
+        for kind in ("Lamps", "Cups", "Chairs", "Clocks"):
+            assert most(bounded, kind) <= 3, kind
+        assert len(bounded) == len({*bounded}) == 20
+        why = engine.explain(engine.feed("newcomer").request_id)
+        assert why["trace"]["bounds"] == {"category": 3}
+        engine.recipes.undo(after=saved.version)
+        assert shown(engine, "newcomer", limit=20) == free

@@ -21,7 +21,7 @@ def _unit(rng: np.random.Generator, n: int, dim: int = 8) -> np.ndarray:
 
 
 def _select(
-    score: np.ndarray, vectors: np.ndarray, interest: np.ndarray, limit: int, **given: Any
+    score: np.ndarray, vectors: np.ndarray, interest: np.ndarray, limit: int, **more: Any
 ) -> list[int]:
     n = len(score)
     candidates = Candidates(
@@ -29,8 +29,11 @@ def _select(
         interest.astype(np.int32), score.astype(np.float32),
     )  # fmt: skip
     query = SimpleNamespace(
-        limit=limit, vectors=vectors, **{"diversity": 0.5, "max_per_interest": 0, **given}
+        limit=limit,
+        vectors=vectors,
+        **{"diversity": 0.5, "max_per_interest": 0, "max_per_category": 0, **more},
     )
+    query.categories = np.asarray(more.get("categories", np.zeros(0)), np.int32)
     return SlidingSpectrum().select(query, candidates).tolist()  # type: ignore[arg-type]  # a stand-in
 
 
@@ -87,6 +90,32 @@ def test_no_ten_places_in_a_row_hold_more_of_an_interest_than_allowed(most: int)
         assert counts.max() <= most
 
 
+@pytest.mark.parametrize("diversity", [0.0, 0.2])
+def test_no_ten_places_in_a_row_hold_more_of_a_category_than_allowed(diversity: float) -> None:
+    rng = np.random.default_rng(2)
+    category = rng.integers(-1, 8, 300)
+    score = rng.normal(size=300) + (category == 0) * 5 + (category == -1) * 3
+    found = _select(
+        score, _unit(rng, 300), np.zeros(300), 40,
+        max_per_category=2, diversity=diversity, categories=category,
+    )  # fmt: skip
+    for begin in range(len(found) - WINDOW + 1):
+        taken = category[found[begin : begin + WINDOW]]
+        _, counts = np.unique(taken[taken >= 0], return_counts=True)
+        assert counts.max(initial=0) <= 2
+    assert (category[found] == -1).sum() > 2, "items without a category are not bounded"
+    newer = _select(
+        score,
+        _unit(rng, 300),
+        np.zeros(300),
+        9,
+        max_per_category=1,
+        diversity=diversity,
+        categories=category[:0],
+    )
+    assert len(newer) == 9
+
+
 def test_the_bound_gives_way_where_nothing_else_is_left() -> None:
     rng = np.random.default_rng(3)
     found = _select(rng.normal(size=6), _unit(rng, 6), np.zeros(6), 6, max_per_interest=1)
@@ -102,20 +131,21 @@ def test_items_without_a_vector_or_newer_than_the_vectors_can_be_chosen() -> Non
 
 
 @given(
-    n=st.integers(1, 60), dim=st.sampled_from([1, 3, 16]), most=st.integers(0, 3),
+    n=st.integers(1, 60), dim=st.sampled_from([1, 3, 16]), most=st.integers(0, 3), each=st.integers(0, 2),
     strength=st.sampled_from([0.0, 0.3, 2.0]), seed=st.integers(0, 999), data=st.data(),
 )  # fmt: skip
 @settings(max_examples=80, deadline=None)
 def test_the_fast_choice_is_the_readable_one(
-    n: int, dim: int, most: int, strength: float, seed: int, data: st.DataObject
+    n: int, dim: int, most: int, each: int, strength: float, seed: int, data: st.DataObject
 ) -> None:
     rng = np.random.default_rng(seed)
     limit = data.draw(st.integers(1, n))
     score = rng.normal(size=n).astype(np.float32)
     vectors = _unit(rng, n, dim)
     interest = rng.integers(-1, 4, n).astype(np.int32)
-    slow = choose(score, vectors.copy(), interest, limit, strength, most)
-    fast = choose_fast(score, vectors, interest, limit, strength, most, WINDOW)
+    category = rng.integers(-1, 6, n).astype(np.int32)
+    slow = choose(score, vectors.copy(), interest, category, limit, strength, most, each)
+    fast = choose_fast(score, vectors, interest, category, limit, strength, most, each, WINDOW)
     assert slow.tolist() == fast.tolist()
     assert len(set(fast.tolist())) == limit
 
@@ -131,7 +161,7 @@ def test_the_fast_terms_are_the_readable_ones_and_explain_the_choice() -> None:
     np.testing.assert_allclose(fast_novelty, novelty, atol=1e-5)
     np.testing.assert_allclose(fast_crowding, crowding, atol=1e-5)
     score = rng.normal(size=40).astype(np.float32)
-    rows = choose(score, vectors.copy(), interest, 12, 1.5)
+    rows = choose(score, vectors.copy(), interest, np.full(40, -1), 12, 1.5)
     novelty, crowding = spacing(vectors[rows], interest[rows])
     worth = score[rows] + 1.5 * (novelty - crowding)
     for place in range(11):  # nobody who came later would have been worth more there

@@ -22,6 +22,7 @@ def test_edits_lie_over_the_settings_and_leave_the_rest_alone() -> None:
         {
             "feed.diversity": 0.5,
             "feed.max_per_interest": 2,
+            "feed.max_per_category": 3,
             "feed.fatigue": 0,
             "interests.sample": 5,
             "retrieval.most.trending": 10,
@@ -31,6 +32,7 @@ def test_edits_lie_over_the_settings_and_leave_the_rest_alone() -> None:
     )
     found = tuned(config, edits)
     assert (found.feed.diversity, found.feed.max_per_interest, found.feed.fatigue) == (0.5, 2, 0)
+    assert found.feed.max_per_category == 3
     assert found.interests.sample == 5
     assert found.retrieval.most == {"trending": 10}
     assert found.feed.weights == {"buy": 1.0, "save": 2.0}

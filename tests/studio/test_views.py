@@ -22,6 +22,7 @@ from wayline.studio.views import feed, history, interests, journeys, overview
 from wayline.studio.views.colours import COLOURS, OTHER, Colours
 from wayline.studio.views.generations import Compared, compared, goes_back_to, lines
 from wayline.studio.views.people_map import FEED, LARGEST, Plane, options, points
+from wayline.studio.views.why import anatomy, bounds_line, counted
 from wayline.studio.views.words import DAY_MS, ago
 from wayline.studio.visit import Person
 
@@ -250,3 +251,26 @@ def test_generations_are_listed_compared_and_gone_back_from() -> None:
     ]
     assert found[1] == Compared("mode", "fit", "")
     assert [goes_back_to([old, new], now) for now in ("g2", "g1", None)] == ["g1", None, None]
+
+
+def test_what_a_bound_held_back_is_said_and_not_put_on_likeness() -> None:
+    def shown(place: int, rank: int) -> dict[str, Any]:
+        return {
+            "item_id": f"i{rank}", "title": f"thing {rank}", "position": place, "rank": rank, "score": 1.0,
+            "parts": {}, "probabilities": {}, "sources": [], "actions": [], "novelty": 0.9, "crowding": 0.0,
+        }  # fmt: skip
+
+    def reasons(trace: dict[str, Any]) -> list[str]:
+        decision = {
+            "trace": trace, "dropped": {}, "interests": [], "passed_over": [], "generation": "g", "surface": "",
+            "impressions": [shown(0, 0), shown(1, 5), shown(2, 1)],
+        }  # fmt: skip
+        found = anatomy(decision, "today")
+        assert found.bounds == bounds_line(trace.get("bounds", {}))
+        assert counted(found).endswith(found.bounds or "not all alike.")
+        return [one.why for one in found.items]
+
+    assert reasons({"strength": 0.0}) == ["", "", ""]
+    assert reasons({"bounds": {"category": 1}}) == ["", "others were held back", "held back"]
+    with_both = reasons({"bounds": {"category": 1}, "strength": 0.2})
+    assert with_both == ["", "unlike those above it (+0.18)", "held back by a bound"]

@@ -34,9 +34,11 @@ def choose_fast(
     score: FloatVector,
     vectors: FloatMatrix,
     interest: IndexVector,
+    category: IndexVector,
     limit: int,
     strength: float,
     max_per_interest: int,
+    max_per_category: int,
     window: int,
 ) -> IntVector:
     """Do what ``selectors.ssd.choose`` does, with the same arguments; ``vectors`` is left as it is."""
@@ -65,6 +67,12 @@ def choose_fast(
             if best_any < 0 or value > top_any:
                 best_any, top_any = p, value
             full = max_per_interest > 0 and same >= max_per_interest
+            if max_per_category > 0 and category[p] >= 0:
+                same = 0
+                for back in range(1, min(place + 1, window)):
+                    if category[chosen[place - back]] == category[p]:
+                        same += 1
+                full = full or same >= max_per_category
             if not full and (best < 0 or value > top):
                 best, top = p, value
         if best < 0:

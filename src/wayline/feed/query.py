@@ -10,7 +10,7 @@ import numpy as np
 
 from wayline.interests.interests import InterestSet
 from wayline.retrieval.signals import Reading
-from wayline.schema import BoolVector, FloatMatrix, FloatVector, IntVector
+from wayline.schema import BoolVector, FloatMatrix, FloatVector, IndexVector, IntVector
 from wayline.sequences.history import History, UserSequence
 
 
@@ -81,6 +81,10 @@ class FeedQuery:
     hidden : bool array, shape [N]
         Withdrawn items and near-duplicates of others.
     exclude_seen : bool
+    max_per_interest, max_per_category : int
+        At most so many of one in ten places in a row; 0 for no bound.
+    categories : int32 array, shape [N]
+        Of the items, -1 for none; needed where they are bounded.
     shown : int64 array
         Items that earlier pages of this chain showed.
     passed_item_idx : int64 array, shape [T], ascending
@@ -117,6 +121,8 @@ class FeedQuery:
     diversity: float
     exclude_seen: bool = True
     max_per_interest: int = 0
+    max_per_category: int = 0
+    categories: IndexVector = field(default_factory=lambda: np.zeros(0, np.int32))
     shown: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
     passed_item_idx: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
     passed: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))

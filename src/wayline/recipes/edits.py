@@ -33,6 +33,7 @@ class Range:
 SINGLE = {
     "feed.diversity": Range(0, 1),
     "feed.max_per_interest": Range(0, 10, whole=True),
+    "feed.max_per_category": Range(0, 10, whole=True),
     "feed.fatigue": Range(0, 100),
     "interests.sample": Range(1, 32, whole=True),
 }
@@ -117,6 +118,8 @@ def tuned(config: Config, edits: Mapping[str, float]) -> Config:
         feed = replace(feed, fatigue=edits["feed.fatigue"])
     if "feed.max_per_interest" in edits:
         feed = replace(feed, max_per_interest=int(edits["feed.max_per_interest"]))
+    if "feed.max_per_category" in edits:
+        feed = replace(feed, max_per_category=int(edits["feed.max_per_category"]))
     if "interests.sample" in edits:
         interests = replace(interests, sample=int(edits["interests.sample"]))
     of = {

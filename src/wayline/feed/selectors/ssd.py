@@ -1,10 +1,11 @@
-"""The selector: sliding spectrum decomposition with spacing between items of one interest.
+"""The selector: sliding spectrum decomposition with spacing between items of one interest, and bounds on what repeats.
 
 Greedy: at each place the item with the largest ``score + strength * (novelty - crowding)`` is taken. *Novelty* is the
 length of what is left of an item's vector after removing its projections on the last ``WINDOW`` chosen ones
 (Gram-Schmidt; SSD, Huang et al., KDD 2021, section 4, without its volume factor, which says nothing about the
 candidates' order). *Crowding* is ``sum(1 / d)`` over the chosen items of the same interest ``d`` places back, as
-Pinterest's soft spacing of 2025.
+Pinterest's soft spacing of 2025. *Bounds*, where the settings have them, are hard: at most so many of one interest, or
+of one category, in ``WINDOW`` places in a row.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from wayline.feed.candidates import Candidates
 from wayline.feed.kernels import choose_fast
 from wayline.feed.query import FeedQuery
-from wayline.schema import FloatMatrix, FloatVector, IndexVector, IntVector
+from wayline.schema import BoolVector, FloatMatrix, FloatVector, IndexVector, IntVector
 
 WINDOW = 10
 STRENGTH = 2.0  # log-odds that full novelty is worth at diversity 1
@@ -29,7 +30,8 @@ class SlidingSpectrum:
         """Give rows in the order shown, shape [at most limit]."""
         order = np.argsort(-candidates.score, kind="stable")
         limit = min(query.limit, len(order))
-        if query.diversity <= 0 and not query.max_per_interest:
+        bounded = query.max_per_interest or query.max_per_category
+        if query.diversity <= 0 and not bounded:
             return order[:limit]
         residual = np.zeros((len(order), query.vectors.shape[1]), np.float32)
         known = candidates.item_idx[order] < len(query.vectors)
@@ -38,21 +40,33 @@ class SlidingSpectrum:
             candidates.score[order].astype(np.float32),
             residual,
             candidates.interest[order],
+            categories_of(query, candidates.item_idx[order]),
             limit,
             STRENGTH * query.diversity,
             query.max_per_interest,
+            query.max_per_category,
             WINDOW,
         )
         return order[chosen]
+
+
+def categories_of(query: FeedQuery, item_idx: IntVector) -> IndexVector:
+    """Give the category of each item, shape [C]; -1 for those without one, and for those newer than the build."""
+    found = np.full(len(item_idx), -1, np.int32)
+    known = item_idx < len(query.categories)
+    found[known] = query.categories[item_idx[known]]
+    return found
 
 
 def choose(
     score: FloatVector,
     residual: FloatMatrix,
     interest: IndexVector,
+    category: IndexVector,
     limit: int,
     strength: float,
     max_per_interest: int = 0,
+    max_per_category: int = 0,
 ) -> IntVector:
     """Run the greedy choice; see the module. The readable twin of ``kernels.choose_fast``.
 
@@ -63,13 +77,14 @@ def choose(
         Unit vectors, zero rows for items without one; overwritten.
     interest : int array, shape [P]
         -1 for none: never crowded.
+    category : int array, shape [P]
+        -1 for none: never bounded.
     limit : int
         At most P.
     strength : float
         Log-odds that novelty 1 is worth.
-    max_per_interest : int
-        At most so many of one interest in ``WINDOW`` places in a row; 0 for no bound. Given up where nothing else is
-        left.
+    max_per_interest, max_per_category : int
+        At most so many of one in ``WINDOW`` places in a row; 0 for no bound. Given up where nothing else is left.
 
     Returns
     -------
@@ -85,7 +100,9 @@ def choose(
         for d, found in enumerate(recent, start=1):
             if found >= 0:
                 value = np.where(interest == found, value - strength / d, value)
-        allowed = free & ~_full(interest, recent, max_per_interest)
+        last = chosen[-(WINDOW - 1) :]
+        allowed = free & ~_full(interest, interest[last], max_per_interest)
+        allowed &= ~_full(category, category[last], max_per_category)
         if not allowed.any():
             allowed = free
         rows = np.flatnonzero(allowed)
@@ -135,11 +152,11 @@ def spacing(
     return novelty, crowding
 
 
-def _full(interest: IndexVector, recent: IndexVector, most: int) -> np.typing.NDArray[np.bool_]:
+def _full(kind: IndexVector, last: IndexVector, most: int) -> BoolVector:
     if not most:
-        return np.zeros(len(interest), bool)
-    names, count = np.unique(recent[: WINDOW - 1][recent[: WINDOW - 1] >= 0], return_counts=True)
-    return np.isin(interest, names[count >= most])
+        return np.zeros(len(kind), bool)
+    names, count = np.unique(last[last >= 0], return_counts=True)
+    return np.isin(kind, names[count >= most])
 
 
 def _project_out(residual: FloatMatrix, row: int, basis: list[FloatVector]) -> None:

@@ -22,6 +22,7 @@ REGIME_WORDS = {
 SINGLE_WORDS = {
     "feed.diversity": ("Diversity", "0: by score alone … 1: strong"),
     "feed.max_per_interest": ("Most of one interest", "in ten places in a row; 0: no bound"),
+    "feed.max_per_category": ("Most of one category", "in ten places in a row; 0: no bound"),
     "feed.fatigue": ("Patience", "so many times looked past halve an item's odds; 0: for ever"),
     "interests.sample": ("Interests tried", "so many does each feed look around"),
 }

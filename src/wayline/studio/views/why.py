@@ -92,6 +92,7 @@ class Anatomy:
     passed_over: list[str]
     stages: list[Bar]
     trouble: list[str]
+    bounds: str = ""
 
 
 def anatomy(decision: Mapping[str, Any], when: str) -> Anatomy:
@@ -119,6 +120,7 @@ def anatomy(decision: Mapping[str, Any], when: str) -> Anatomy:
         Step("shown", f"{len(shown):,}"),
     ]
     strength = float(trace.get("strength", 0.0))
+    bounds = trace.get("bounds", {})
     return Anatomy(
         summary=[
             ("when", when),
@@ -150,7 +152,7 @@ def anatomy(decision: Mapping[str, Any], when: str) -> Anatomy:
             )
             for one in decision["interests"]
         ],
-        items=[_placed(one, strength) for one in shown],
+        items=[_placed(one, strength, bounded=bool(bounds)) for one in shown],
         passed_over=[
             f"{one['title']}: place {one['rank'] + 1} by its score ({one['score']:.2f})"
             for one in decision["passed_over"]
@@ -162,7 +164,20 @@ def anatomy(decision: Mapping[str, Any], when: str) -> Anatomy:
             f"{stage} failed or took too long; the feed was made without it."
             for stage in trace.get("degraded", [])
         ],
+        bounds=bounds_line(bounds),
     )
+
+
+def bounds_line(bounds: Mapping[str, int]) -> str:
+    """Say what the selector may not exceed; empty without bounds.
+
+    >>> bounds_line({"interest": 2, "category": 1}), bounds_line({})
+    ('At most 2 of one interest and 1 of one category in ten places in a row.', '')
+    """
+    if not bounds:
+        return ""
+    said = " and ".join(f"{most} of one {kind}" for kind, most in bounds.items())
+    return f"At most {said} in ten places in a row."
 
 
 def _bars(rows: Mapping[str, tuple[str, float, str]]) -> list[Bar]:
@@ -178,7 +193,7 @@ def _listed(examples: list[dict[str, str]], number: int) -> str:
     return f"{titles} …" if number > len(examples) and titles else titles
 
 
-def _placed(one: Mapping[str, Any], strength: float) -> Placed:
+def _placed(one: Mapping[str, Any], strength: float, *, bounded: bool) -> Placed:
     place, rank = int(one["position"]) + 1, one["rank"]
     moved = 0 if rank is None else rank + 1 - place
     parts = sorted(one["parts"].items(), key=lambda part: -abs(part[1]))[:PARTS_SHOWN]
@@ -189,7 +204,7 @@ def _placed(one: Mapping[str, Any], strength: float) -> Placed:
         one["title"],
         "–" if rank is None else str(rank + 1),
         moved,
-        _reason(one, moved, strength),
+        _reason(one, moved, strength, bounded=bounded),
         f"{one['score']:.2f}",
         [(signal_words(name), value) for name, value in parts],
         [(name, share(p)) for name, p in heads],
@@ -198,13 +213,15 @@ def _placed(one: Mapping[str, Any], strength: float) -> Placed:
     )
 
 
-def _reason(one: Mapping[str, Any], moved: int, strength: float) -> str:
+def _reason(one: Mapping[str, Any], moved: int, strength: float, *, bounded: bool) -> str:
     """Say what the selector had for or against an item, in the units of its score."""
     novelty, crowding = one["novelty"], one["crowding"]
     if one["rank"] is None:
         return "fills the feed up"
-    if novelty is None or not strength or not moved:
+    if novelty is None or not moved:
         return ""
+    if not strength:
+        return ("others were held back" if moved > 0 else "held back") * bounded
     if moved > 0:
         return f"unlike those above it (+{strength * novelty:.2f})"
     said = []
@@ -212,7 +229,7 @@ def _reason(one: Mapping[str, Any], moved: int, strength: float) -> str:
         said.append(f"close behind others of its interest (−{strength * crowding:.2f})")
     if novelty < ALIKE:
         said.append(f"like those above it (novelty {novelty:.2f})")
-    return ", ".join(said) or "others were less alike"
+    return ", ".join(said) or ("held back by a bound" if bounded else "others were less alike")
 
 
 def counted(found: Anatomy) -> str:
@@ -223,5 +240,6 @@ def counted(found: Anatomy) -> str:
     """
     moved = sum(1 for one in found.items if one.moved)
     if not moved:
-        return "Nothing was moved: the order is that of the scores."
-    return f"{count(moved, 'item')} of {len(found.items)} moved, for a feed that is not all alike."
+        return f"Nothing was moved: the order is that of the scores. {found.bounds}".rstrip()
+    said = f"{count(moved, 'item')} of {len(found.items)} moved, for a feed that is not all alike."
+    return f"{said} {found.bounds}".rstrip()
