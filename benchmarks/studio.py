@@ -69,6 +69,7 @@ def main() -> None:
                     found["pages"] = _pages(browser, url, people)
                 found[name] = _open_pages(browser, url, people, given.blocks)
                 browser.close()
+    RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     if given.json:
         print(json.dumps(found))
