@@ -104,7 +104,7 @@ def test_broken_and_slow_clients_do_not_stop_the_server(start_server: StartServe
         raw.sendall(b'POST /v1/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n[{"')
     with socket.create_connection((host, int(port))) as slow:
         slow.sendall(b"POST /v1/actions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n[")
-        assert httpx.get(f"{server.url}/health/live").status_code == 200
+        assert httpx.get(f"{server.url}/health/live", timeout=30).status_code == 200
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

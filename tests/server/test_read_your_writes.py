@@ -99,7 +99,10 @@ class Clients:
     def _one_client(self, number: int) -> None:
         rng = random.Random(number)
         own = [Person(f"u{number + 1}", new=False), Person(f"{self.name}-{number}")]
-        with httpx.Client(base_url=self.write) as write, httpx.Client(base_url=self.read) as read:
+        with (
+            httpx.Client(base_url=self.write, timeout=60) as write,
+            httpx.Client(base_url=self.read, timeout=60) as read,
+        ):
             for step in range(PAIRS):
                 if step % 6 == 5:
                     own[1] = Person(f"{self.name}-{number}-{step}")

@@ -117,7 +117,7 @@ def test_counting_anew_sees_what_came_meanwhile(
     page = interests(open_page, url)
     before = page.locator(".note", has_text="impressions came through interests").inner_text()
     for n in range(3):
-        assert httpx.get(f"{url}/v1/users/u{n}/feed").status_code == 200
+        assert httpx.get(f"{url}/v1/users/u{n}/feed", timeout=30).status_code == 200
     page.get_by_role("button", name="Count anew").click()
     page.wait_for_function(
         "before => { const now = [...document.querySelectorAll('.note')].find(n => "
@@ -202,7 +202,9 @@ def test_who_is_signed_out_meanwhile_is_told_so(
     page.wait_for_selector(".tile")
     page.goto(f"{url}/studio/interests")
     page.wait_for_selector(".at-large li")
-    gone = httpx.delete(f"{url}/v1/keys/{made.key.key_id}", headers={"X-API-Key": admin})
+    gone = httpx.delete(
+        f"{url}/v1/keys/{made.key.key_id}", headers={"X-API-Key": admin}, timeout=30
+    )
     assert gone.status_code == 200
     page.get_by_role("button", name="Count anew").click()
     page.locator(".trouble", has_text="signed out").wait_for()

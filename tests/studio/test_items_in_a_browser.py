@@ -84,7 +84,9 @@ def test_an_empty_workspace_says_what_to_do(
     address = start_server(tmp_path / "new")
     page = open_page(f"{address}/studio/items")
     page.get_by_text("wayline import items.csv --kind items").wait_for()
-    httpx.post(f"{address}/v1/items", json=[{"item_id": "a/b", "title": "Mug"}]).raise_for_status()
+    httpx.post(
+        f"{address}/v1/items", json=[{"item_id": "a/b", "title": "Mug"}], timeout=30
+    ).raise_for_status()
     page.goto(f"{address}/studio/items")
     page.get_by_text("Nothing was acted on yet").wait_for()
     page.get_by_label("Find items").fill("a/b")
@@ -122,11 +124,11 @@ def test_an_item_is_mended_and_what_is_refused_stays_in_the_form(
     page.get_by_label("Tags").fill("red | for tea, or not")
     page.get_by_role("button", name="Save").click()
     page.get_by_role("alert").get_by_text("U+0007").wait_for()
-    assert httpx.get(f"{own_url}/v1/items/i5").json()["tags"] == []
+    assert httpx.get(f"{own_url}/v1/items/i5", timeout=30).json()["tags"] == []
     page.get_by_label("Title").fill("<b>A better title</b>")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="<b>A better title</b>", exact=True).wait_for()
-    mended = httpx.get(f"{own_url}/v1/items/i5").json()
+    mended = httpx.get(f"{own_url}/v1/items/i5", timeout=30).json()
     assert mended["title"] == "<b>A better title</b>"
     assert mended["tags"] == ["red", "for tea, or not"]
     assert mended["category"] == "wool scarf"
@@ -141,7 +143,7 @@ def test_a_hidden_item_is_in_no_feed_until_it_is_shown_again(open_page: Open, ow
     page = open_page(f"{own_url}/studio/items/{item_id}")
     page.get_by_role("button", name="Hide", exact=True).click()
     page.get_by_role("button", name="Cancel").click()
-    assert not httpx.get(f"{own_url}/v1/items/{item_id}").json()["hidden"]
+    assert not httpx.get(f"{own_url}/v1/items/{item_id}", timeout=30).json()["hidden"]
     page.get_by_role("button", name="Hide", exact=True).click()
     page.get_by_role("button", name="Hide it").click()
     page.get_by_text("hidden: in no feed").wait_for()
@@ -166,7 +168,7 @@ def test_a_picture_is_asked_for_without_saying_who_asks_and_keeps_to_its_box(
         {"item_id": "p2", "title": "Plain", "image_url": "http://pictures.example/x.png"},
         {"item_id": "p3", "title": "Trick", "image_url": "javascript:alert(1)"},
     ]
-    httpx.post(f"{own_url}/v1/items", json=rows).raise_for_status()
+    httpx.post(f"{own_url}/v1/items", json=rows, timeout=30).raise_for_status()
     context = chromium.new_context(viewport={"width": 1400, "height": 900})
     asked: list[dict[str, str]] = []
 

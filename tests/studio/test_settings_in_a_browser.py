@@ -95,7 +95,7 @@ def test_a_key_is_shown_once_and_counts_until_it_is_revoked(
     expect(row).to_contain_text("read")
 
     def asked() -> int:
-        return httpx.get(f"{address}/v1/items", headers={"X-API-Key": app}).status_code
+        return httpx.get(f"{address}/v1/items", headers={"X-API-Key": app}, timeout=30).status_code
 
     assert asked() == 200
     page.get_by_role("button", name="Revoke app").click()

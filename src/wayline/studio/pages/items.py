@@ -18,7 +18,7 @@ from wayline.schema import ItemMatch
 from wayline.studio.frame import check_of, engine_of, frame, item_path
 from wayline.studio.pages import item
 from wayline.studio.pieces import empty, says, tag
-from wayline.studio.views.items import found_line, found_rows
+from wayline.studio.views.items import FoundRow, found_line, found_rows
 
 if TYPE_CHECKING:
     from wayline.engine import Engine
@@ -84,6 +84,7 @@ class Search:
         self._engine, self._check, self._trouble = engine, check, trouble
         self._line, self._note, self._place = line, note, place
         self._asked: str | None = None
+        self._shown: list[FoundRow] | None = None
 
     async def look(self, query: str) -> None:
         """Search, unless that is what stands there; an answer that was overtaken is dropped."""
@@ -111,12 +112,16 @@ class Search:
             found_line(query, len(found), MOST_FOUND) if named else "Acted on most lately"
         )
         self._note.text = "" if named or not found else "in the last four weeks of the log"
+        rows = found_rows(found)
+        if rows and rows == self._shown:  # what somebody is about to click stays where it is
+            return
+        self._shown = rows
         self._place.clear()
         with self._place:
             if not found:
                 self._nothing(named=named)
             with tag("ul", "found"):
-                for row in found_rows(found):
+                for row in rows:
                     with tag("li"):
                         ui.link(row.title, item_path(row.item_id))
                         if row.hidden:
