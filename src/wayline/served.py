@@ -22,7 +22,7 @@ from wayline.feed.home import fill_pipeline, home_pipeline, journey_pipeline
 from wayline.feed.query import JourneyView
 from wayline.feed.scorers.learned import LearnedOrder
 from wayline.interests.control_log import ControlLog
-from wayline.interests.controls import JOURNEY, Control, Standing, settle
+from wayline.interests.controls import JOURNEY, MUTE, Control, Standing, settle
 from wayline.interests.interests import InterestSet
 from wayline.interests.live import LiveInterests
 from wayline.interests.online import fade
@@ -30,7 +30,7 @@ from wayline.journeys.building import ServedJourneys, rules_of
 from wayline.journeys.everybody import PersonLog, Task
 from wayline.journeys.evidence import Words
 from wayline.journeys.keywords import BOARD, QUERY
-from wayline.journeys.live import LiveJourney, LiveJourneys
+from wayline.journeys.live import LiveJourney, LiveJourneys, MutedInterests
 from wayline.journeys.name_checks import NameChecks, load_blocked_terms
 from wayline.journeys.ranking import JourneyRanker
 from wayline.journeys.stages import ONGOING
@@ -410,7 +410,21 @@ class ServedGeneration:
         if self.journeys is None or not len(sequence):
             return []
         person = self.person_log(user_key, user_id, sequence, at_ts_ms)
-        return self.journeys.of(person, self._said.of(user_key, at_ts_ms, JOURNEY), at_ts_ms)
+        said = self._said.of(user_key, at_ts_ms, JOURNEY)
+        muted = self._muted_interests(user_key, user_id, sequence, at_ts_ms)
+        return self.journeys.of(person, said, at_ts_ms, muted)
+
+    def _muted_interests(
+        self, user_key: int, user_id: str, sequence: UserSequence, at_ts_ms: int
+    ) -> MutedInterests | None:
+        if not any(one.verb == MUTE for one in self._said.of(user_key, at_ts_ms)):
+            return None
+        profile = self.profile(user_key, user_id, sequence, at_ts_ms)
+        rows = np.flatnonzero(profile.standing.muted).tolist()
+        if not rows:
+            return None
+        members = [profile.interests.members(q) for q in rows]
+        return MutedInterests([profile.labels[q] for q in rows], np.concatenate(members))
 
     def journey_view(
         self, user_key: int, user_id: str, sequence: UserSequence, at_ts_ms: int, only: str | None

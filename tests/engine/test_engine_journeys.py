@@ -292,6 +292,48 @@ def test_what_a_person_says_of_a_journey_is_checked(engine: Engine) -> None:
         engine.change_journey("u4", journey)
 
 
+def test_a_muted_interest_takes_the_journey_of_the_same_thing_with_it(engine: Engine) -> None:
+    pairs = [
+        (user, interest, journey)
+        for user in USERS
+        for interest in engine.interests(user)
+        for journey in engine.journeys(user)
+        if interest.label.casefold() == journey.name.casefold()
+    ]
+    assert len(pairs) > 20
+
+    def muted(user: str, journey_id: str) -> bool:
+        return {one.id: one.muted for one in engine.journeys(user)}[journey_id]
+
+    user, interest, journey = pairs[0]
+    others = {one.id for one in engine.journeys(user)} - {journey.id}
+    engine.change_interest(user, interest.id, muted=True)
+    assert muted(user, journey.id)
+    assert not any(muted(user, other) for other in others)
+    shown = engine.feed(user, limit=20)
+    assert not any(r.journey == journey.id for item in shown.items for r in item.reasons)
+    engine.build()
+    assert muted(user, journey.id), "it outlives a build"
+    engine.change_interest(user, interest.id, muted=False)
+    assert not muted(user, journey.id)
+    engine.change_interest(user, interest.id, muted=True)
+    engine.change_journey(user, journey.id, muted=False)
+    assert not muted(user, journey.id), "what they say of the journey itself counts more"
+    engine.change_journey(user, journey.id, reset=True)
+    assert muted(user, journey.id)
+
+    user, interest, journey = next(pair for pair in pairs if pair[0] != user)
+    engine.change_interest(
+        user, interest.id, label="gone", muted=True
+    )  # another name, the same items
+    assert muted(user, journey.id)
+    user, interest, journey = next(pair for pair in pairs if pair[0] not in (user, pairs[0][0]))
+    mute = {"action": "interest.mute", "board": interest.id, "item_id": interest.medoid}
+    tried = engine.journeys(user, supposing=[mute])
+    assert {one.id: one.muted for one in tried}[journey.id]
+    assert not muted(user, journey.id), "it was only supposed"
+
+
 def test_nothing_of_a_muted_journey_is_shown_or_told(engine: Engine) -> None:
     user, journey = next(
         (user, j) for user in USERS for j in engine.journeys(user)[:1] if j.stage == "ongoing"

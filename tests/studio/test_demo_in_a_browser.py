@@ -112,6 +112,7 @@ def test_buying_an_item_changes_the_feed_and_muting_an_interest_takes_it_out(
     page.wait_for_selector(".muted li")
     assert interest not in texts(page, ".card h3")
     expect(page.locator(".feed")).not_to_contain_text(f"interest “{interest}”")
+    expect(page.locator(".feed")).not_to_contain_text(f"journey “{interest}”")
     assert page.evaluate("window.sameDocument")
 
 

@@ -63,8 +63,8 @@ def test_a_weight_is_changed_with_a_preview_saved_and_undone(
         arg=before,
     )
     lines = page.locator(".changes li").all_inner_texts()
-    assert "Diversity: not set → 0.9" in lines
-    assert "coming back, wanted by many in 7 days: not set → 5" in lines
+    assert "Diversity: 0.1 → 0.9" in lines
+    assert "coming back, wanted by many in 7 days: 0.2 → 5" in lines
     page.screenshot(path=shots / "recipe-1400-light.png", full_page=True)
     page.get_by_role("button", name="Save for everybody").click()
     page.get_by_text("say why, for the others").wait_for()  # a version needs a note

@@ -62,12 +62,15 @@ class Standing:
         1 where nothing was said.
     reset_ts_ms : int64 array
         Feedback before this does not count; 0 for never.
+    settled : bool array
+        They said themselves whether it is muted.
     """
 
     name: list[str]
     muted: BoolVector
     boost: Float64Vector
     reset_ts_ms: IntVector
+    settled: BoolVector
 
 
 def settle(ids: list[str], members: Sequence[IntVector], controls: Sequence[Control]) -> Standing:
@@ -83,7 +86,11 @@ def settle(ids: list[str], members: Sequence[IntVector], controls: Sequence[Cont
     """
     size = len(ids)
     standing = Standing(
-        [""] * size, np.zeros(size, np.bool_), np.ones(size), np.zeros(size, np.int64)
+        [""] * size,
+        np.zeros(size, np.bool_),
+        np.ones(size),
+        np.zeros(size, np.int64),
+        np.zeros(size, np.bool_),
     )
     for control in controls:
         q = _subject_of(control, ids, members)
@@ -93,11 +100,12 @@ def settle(ids: list[str], members: Sequence[IntVector], controls: Sequence[Cont
             standing.name[q] = control.text
         elif control.verb in (MUTE, UNMUTE):
             standing.muted[q] = control.verb == MUTE
+            standing.settled[q] = True
         elif control.verb == BOOST:
             standing.boost[q] = boost_of(control.text)
         elif control.verb == RESET:
             standing.name[q], standing.muted[q], standing.boost[q] = "", False, 1.0
-            standing.reset_ts_ms[q] = control.ts_ms
+            standing.reset_ts_ms[q], standing.settled[q] = control.ts_ms, False
     return standing
 
 

@@ -16,8 +16,10 @@ from wayline.journeys.finder import Before, FoundJourney, at_time, find_journeys
 from wayline.journeys.names import name_key
 from wayline.journeys.ranking import FEATURES, diversify, features_of
 from wayline.journeys.table import JourneyTable
+from wayline.schema import BoolVector, IntVector
 
 KEPT = 1024  # people whose journeys stay in memory
+MOST = 0.5  # of a journey's evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,14 @@ class LiveJourney:
     muted: bool
     boost: float
     features: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class MutedInterests:
+    """What a person muted among their interests: the names, and the positions of the items."""
+
+    names: list[str]
+    item_idx: IntVector
 
 
 class LiveJourneys:
@@ -65,7 +75,13 @@ class LiveJourneys:
         """Give what the build found of a person."""
         return self._table.of(user_key)
 
-    def of(self, person: PersonLog, controls: list[Control], at_ts_ms: int) -> list[LiveJourney]:
+    def of(
+        self,
+        person: PersonLog,
+        controls: list[Control],
+        at_ts_ms: int,
+        muted: MutedInterests | None = None,
+    ) -> list[LiveJourney]:
         """Give a person's journeys at a moment, the best first; muted ones last.
 
         Parameters
@@ -74,6 +90,9 @@ class LiveJourneys:
             Actions up to ``at_ts_ms``.
         controls : list of Control
             What they said of their journeys up to then.
+        muted : MutedInterests, optional
+            A journey is muted with an interest of its name, or with those that most of it rests on, unless the person
+            said otherwise of the journey itself.
         """
         rules = self._task.rules
         found = [at_time(one, at_ts_ms, rules) for one in self._find(person, at_ts_ms)]
@@ -83,9 +102,11 @@ class LiveJourneys:
         features = features_of(found, at_ts_ms)
         score = self._task.ranker.score(features) * standing.boost
         order, final = diversify(score, np.stack([one.centre for one in found]))
-        order = sorted(order, key=lambda q: bool(standing.muted[q]))
         called = {one.id: one.called for one in person.before if one.called}
         names = _names(found, called, standing)
+        if muted is not None:
+            standing.muted[:] |= _muted_with(muted, found, names) & ~standing.settled
+        order = sorted(order, key=lambda q: bool(standing.muted[q]))
         return [
             LiveJourney(
                 found[q],
@@ -122,6 +143,18 @@ class LiveJourneys:
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return found
+
+
+def _muted_with(muted: MutedInterests, found: list[FoundJourney], names: list[str]) -> BoolVector:
+    """Tell which journeys are, to the person who muted these interests, the same thing."""
+    keys = {name_key(name) for name in muted.names}
+    out = np.zeros(len(found), np.bool_)
+    for q, (one, name) in enumerate(zip(found, names, strict=True)):
+        resting = one.weight[np.isin(one.item_idx, muted.item_idx)].sum()
+        out[q] = (
+            bool({name_key(name), name_key(one.name)} & keys) or resting > MOST * one.weight.sum()
+        )
+    return out
 
 
 def _names(found: list[FoundJourney], called: dict[str, str], standing: Standing) -> list[str]:
