@@ -30,6 +30,7 @@ from wayline.errors import (
     NoGenerationError,
     NotFoundError,
     NoWorkspaceError,
+    WaylineError,
     WorkspaceError,
     WorkspaceLockedError,
     shorten,
@@ -801,16 +802,25 @@ class Engine:
         return {record.item_id: record.image_url for record in records if record.image_url}
 
     def anybody(self, seed: int | None = None) -> str | None:
-        """Somebody of whom the log knows, drawn by chance; None where there is nobody."""
-        rng = np.random.default_rng(seed)
+        """Somebody of whom the log knows, drawn by chance; None where there is nobody.
+
+        Preferably one who wanted something: of a person who only sent things back there is little to see.
+        """
         last = self.store.count_users()
-        for _ in range(TRIES):  # keys of people who were forgotten name nobody
-            if not last:
-                break
-            (user_id,) = self.store.user_ids(rng.integers(1, last + 1, 1))
-            if user_id:
+        if not last:
+            return None
+        served = None
+        with suppress(WaylineError):  # a damaged generation is told where it is asked
+            served = self._served_if_built()
+        keys = np.random.default_rng(seed).integers(1, last + 1, TRIES)
+        found = None
+        for key, user_id in zip(keys.tolist(), self.store.user_ids(keys), strict=True):
+            if not user_id:  # was forgotten
+                continue
+            if served is None or len(served.sequence(key, None).wanted()):
                 return user_id
-        return None
+            found = found or user_id
+        return found
 
     def people(self, query: str = "", *, limit: int = 20) -> list[str]:
         """Find people by a part of their id, those whose id begins with it first; without one, who acted last.

@@ -11,11 +11,12 @@ import wayline
 from wayline.errors import InputError
 
 START = 1_700_000_000_000
+CONFIG = {"time": {"clock": "log"}, "actions": {"buy": 1.0, "return": -1.0}}
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[wayline.Engine]:
-    with wayline.open(tmp_path / "shop", create=True, config={"time": {"clock": "log"}}) as engine:
+    with wayline.open(tmp_path / "shop", create=True, config=CONFIG) as engine:
         yield engine
 
 
@@ -55,3 +56,17 @@ def test_an_id_is_found_by_its_beginning_then_by_any_part(engine: wayline.Engine
 def test_what_cannot_be_asked_is_told(engine: wayline.Engine, query: str, limit: int) -> None:
     with pytest.raises(InputError):
         engine.people(query, limit=limit)
+
+
+def test_anybody_is_somebody_who_wanted_something_where_there_is_one(
+    engine: wayline.Engine,
+) -> None:
+    log(engine, "ann", "bob")
+    rows = [{"user_id": f"r{n}", "item_id": "i", "action": "return", "ts": START} for n in range(6)]
+    engine.add_actions(rows)
+    assert {engine.anybody(seed) for seed in range(40)} > {"ann", "bob"}, "nothing is built yet"
+    engine.build()
+    assert {engine.anybody(seed) for seed in range(40)} == {"ann", "bob"}
+    for user_id in ("ann", "bob"):
+        engine.forget(user_id)
+    assert engine.anybody(0) in {row["user_id"] for row in rows}

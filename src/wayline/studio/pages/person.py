@@ -26,6 +26,7 @@ from wayline.studio.views.people_map import Plane, options, points
 from wayline.studio.visit import MOST_ACTIONS, Person, Visit
 
 MORE_ROWS = 200
+FULL = "maximized transition-show=fade transition-hide=fade transition-duration=100"
 
 
 def register() -> None:
@@ -178,7 +179,7 @@ class Board:
 
     def _ask_why(self, why: Mapping[str, Any]) -> None:
         """Take the feed apart, over the page."""
-        with dialog("Why this feed").props("maximized") as asked, tag("div", "dialog full"):
+        with dialog("Why this feed").props(FULL) as asked, tag("div", "dialog full"):
             with tag("div", "person-head"):
                 says("h2", "Why this feed")
                 button("Close", asked.close)

@@ -130,6 +130,7 @@ class Board:
         self._asked = 0
         self._turn = asyncio.Lock()
         self._values: dict[str, float | None] = {}
+        self._unedited: dict[str, float | None] = {}
         self._rows: dict[str, Row] = {}
         self._laid: dict[int, list[str]] = {}
         self._weighed: Element | None = None
@@ -168,6 +169,7 @@ class Board:
         found = form(dials, self._opened)
         self._places.ranked.text = ranked(await self._ask(self._draft.shares) or {})
         self._values = {dial.name: dial.value for dial in dials}
+        self._unedited = {dial.name: dial.before for dial in dials}
         self._knobs(self._places.shape, found.shape)
         self._fill_weights(found.weights, found.unused)
         self._knobs(self._places.quotas, found.quotas)
@@ -283,7 +285,8 @@ class Board:
     # -- saving --------------------------------------------------------------------------------------------------------
 
     def _fill_save(self) -> None:
-        place, lines = self._places.save, changed(self._draft.changes())
+        place = self._places.save
+        lines = changed(self._draft.changes(), self._unedited)
         typed = self._note.value if self._note is not None and not self._note.is_deleted else ""
         place.clear()
         with place:

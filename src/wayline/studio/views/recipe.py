@@ -122,12 +122,25 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:g}" if abs(value) >= 1 else f"{round(value, 4):g}"
 
 
-def changed(changes: Sequence[Change]) -> list[str]:
-    """Say what a draft changes, a line each."""
+def changed(changes: Sequence[Change], unedited: Mapping[str, float | None]) -> list[str]:
+    """Say what a draft changes, a line each.
+
+    Parameters
+    ----------
+    changes : sequence of Change
+    unedited : {setting: value}
+        What each is where nobody edits it; None: no bound.
+
+    >>> changed([Change("feed.diversity", None, 0.9), Change("retrieval.most.fresh", 5, None)], {"feed.diversity": 0.1})
+    ['Diversity: 0.1 → 0.9', 'most from fresh: 5 → no bound']
+    """
+
+    def said(name: str, value: float | None) -> str:
+        value = unedited.get(name) if value is None else value
+        return "no bound" if value is None else number(value)
+
     return [
-        f"{called(c.name)}: {'not set' if c.before is None else number(c.before)} → "
-        f"{'not set' if c.after is None else number(c.after)}"
-        for c in changes
+        f"{called(c.name)}: {said(c.name, c.before)} → {said(c.name, c.after)}" for c in changes
     ]
 
 
