@@ -59,11 +59,11 @@ def test_from_the_first_page_to_an_effect_in_ten_clicks(
     page.wait_for_selector(".tile")
     expect(page.locator(".tiles")).to_contain_text("4,363")
     click(page.get_by_role("link", name="People"))
-    click(page.get_by_role("button", name="Surprise me"))
+    click(page.get_by_role("button", name="Surprise me", exact=True))
     page.wait_for_selector(".feed-item")
-    click(page.get_by_role("button", name="Why this feed?"))
+    click(page.get_by_role("button", name="Why this feed?", exact=True))
     page.get_by_role("heading", name="Order").wait_for()
-    click(page.get_by_role("button", name="Close"))
+    click(page.get_by_role("button", name="Close", exact=True))
     first = page.locator(".feed-item").first
     click(first.get_by_role("button", name="buy: "))
     page.wait_for_selector(".history tr.tried")
@@ -71,7 +71,7 @@ def test_from_the_first_page_to_an_effect_in_ten_clicks(
     click(page.get_by_role("button", name=f"Mute {interest}", exact=True))
     page.wait_for_selector(".muted li")
     expect(page.locator(".feed")).not_to_contain_text(f"interest “{interest}”")
-    click(page.get_by_role("button", name="Start over"))
+    click(page.get_by_role("button", name="Start over", exact=True))
     page.wait_for_selector(".muted", state="detached")
     assert clicks <= MOST_CLICKS
     page.screenshot(path=shots / "newcomer.png")

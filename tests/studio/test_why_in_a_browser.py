@@ -37,7 +37,7 @@ def test_a_feed_is_taken_apart_over_the_persons_page(
     expect(why.locator("section", has_text="Sources").first).to_contain_text("trending")
     expect(why).to_contain_text("had already")
     page.screenshot(path=shots / "why-1400-light.png")
-    why.get_by_role("button", name="Close").click()
+    why.get_by_role("button", name="Close", exact=True).click()
     why.wait_for(state="detached")
 
 
