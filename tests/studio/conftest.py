@@ -43,6 +43,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("studio") / "shop")
 
 
+@pytest.fixture(scope="session")
+def served(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy for servers to open, so that what tests copy is in nobody's hands meanwhile."""
+    return Path(shutil.copytree(shop, tmp_path_factory.mktemp("served") / "shop"))
+
+
 class Servers:
     """Serves workspaces from processes of their own."""
 

@@ -86,8 +86,10 @@ def test_a_feed_taken_apart_and_a_dialog_have_none(open_page: Open, url: str) ->
     assert grave(page) == []
 
 
-def test_the_sign_in_page_has_none(open_page: Open, shop: Path, start_server: StartServer) -> None:
-    locked = start_server(shop, WAYLINE_SERVER__API_KEYS='["k-1"]')
+def test_the_sign_in_page_has_none(
+    open_page: Open, served: Path, start_server: StartServer
+) -> None:
+    locked = start_server(served, WAYLINE_SERVER__API_KEYS='["k-1"]')
     page = open_page(f"{locked}/studio/")
     page.get_by_label("API key").wait_for()
     assert grave(page) == []

@@ -55,8 +55,9 @@ def answered(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(answered: Path, start_server: StartServer) -> str:
-    return start_server(answered)
+def url(answered: Path, tmp_path_factory: pytest.TempPathFactory, start_server: StartServer) -> str:
+    served = shutil.copytree(answered, tmp_path_factory.mktemp("served") / "shop")
+    return start_server(Path(served))
 
 
 def rows(page: Any, section: str) -> list[str]:

@@ -36,8 +36,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(demo: Path, start_server: StartServer) -> str:
-    return start_server(demo, settings=demo_shop.QUICK)
+def url(demo: Path, tmp_path_factory: pytest.TempPathFactory, start_server: StartServer) -> str:
+    served = shutil.copytree(demo, tmp_path_factory.mktemp("served") / "shop")
+    return start_server(Path(served), settings=demo_shop.QUICK)
 
 
 def texts(page: Any, selector: str) -> list[str]:

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def url(shop: Path, start_server: StartServer) -> str:
+def url(served: Path, start_server: StartServer) -> str:
     """A server over the built shop, that no test writes to."""
-    return start_server(shop)
+    return start_server(served)
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,9 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def url(shop: Path, start_server: StartServer) -> str:
+def url(served: Path, start_server: StartServer) -> str:
     """A server over the built shop, that no test writes to."""
-    return start_server(shop, **SECRETS)
+    return start_server(served, **SECRETS)
 
 
 def sign_in(page: Any, secret: str) -> None:
@@ -110,15 +110,15 @@ def test_a_key_is_shown_once_and_counts_until_it_is_revoked(
 
 
 def test_a_backup_is_made_and_a_place_that_is_none_is_said(
-    open_page: Open, url: str, shop: Path, tmp_path: Path
+    open_page: Open, url: str, served: Path, tmp_path: Path
 ) -> None:
     page = open_page(f"{url}/studio/settings")
     folder = page.get_by_label("Folder on the server")
-    assert folder.input_value().startswith(f"{shop.resolve()}-backup-20")
+    assert folder.input_value().startswith(f"{served.resolve()}-backup-20")
     for bad, said in (
         ("relative/place", "expected a whole path"),
-        (str(shop), "is not an empty folder"),
-        (str(shop / "data" / "copy"), "lies in the workspace itself"),
+        (str(served), "is not an empty folder"),
+        (str(served / "data" / "copy"), "lies in the workspace itself"),
         ("/proc/nowhere/copy", "failed"),
     ):
         folder.fill(bad)

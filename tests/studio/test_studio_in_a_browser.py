@@ -21,9 +21,9 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def url(shop: Path, start_server: StartServer) -> str:
+def url(served: Path, start_server: StartServer) -> str:
     """A server over the built shop, that no test writes to."""
-    return start_server(shop)
+    return start_server(served)
 
 
 @pytest.fixture
@@ -283,9 +283,9 @@ def test_an_unbuilt_workspace_says_what_to_run(
 
 
 def test_a_key_is_asked_for_where_the_server_has_one(
-    open_page: Open, shop: Path, start_server: StartServer
+    open_page: Open, served: Path, start_server: StartServer
 ) -> None:
-    locked = start_server(shop, WAYLINE_SERVER__API_KEYS='["k-1","k-2"]')
+    locked = start_server(served, WAYLINE_SERVER__API_KEYS='["k-1","k-2"]')
     page = open_page(f"{locked}/studio/person/ann")
     page.get_by_label("API key").fill("k-2")
     page.get_by_role("button", name="Sign in").click()

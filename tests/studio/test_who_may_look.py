@@ -140,16 +140,16 @@ def test_a_key_that_is_revoked_ends_what_open_pages_may(
 
 
 def test_a_page_that_was_open_while_the_server_restarted_goes_on(
-    chromium: Any, shop: Path, start_server: StartServer
+    chromium: Any, served: Path, start_server: StartServer
 ) -> None:
-    url = start_server(shop)
+    url = start_server(served)
     page = chromium.new_context().new_page()
     page.set_default_timeout(40_000)
     page.goto(f"{url}/studio/person/ann")
     page.wait_for_selector(".feed-item")
     start_server.stop(url)
     page.get_by_text("Connection lost").wait_for()
-    assert start_server(shop, port=int(url.rpartition(":")[2])) == url
+    assert start_server(served, port=int(url.rpartition(":")[2])) == url
     page.get_by_text("Connection lost").wait_for(state="hidden")
     page.wait_for_selector(".feed-item")
     page.locator(".feed-item").first.get_by_role("button", name="buy: ").click()

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def url(shop: Path, start_server: StartServer) -> str:
-    return start_server(shop)
+def url(served: Path, start_server: StartServer) -> str:
+    return start_server(served)
 
 
 def test_a_feed_is_taken_apart_over_the_persons_page(
