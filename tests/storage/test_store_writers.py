@@ -20,6 +20,7 @@ from wayline.errors import InputError, WorkspaceError, WorkspaceLockedError
 from wayline.storage import Appended, BuildLock, Store, open_store
 from wayline.storage.locks import Turnstile
 from wayline.storage.sqlite.group import GroupCommit
+from wayline.storage.sqlite.schema import FORMAT_VERSION, migrate, version_of
 from wayline.storage.sqlite.store import SqliteStore
 
 HERE = Path(__file__).parent
@@ -149,6 +150,31 @@ def test_two_processes_never_give_two_keys_to_an_id(path: Path, frame: Any) -> N
         assert store.count_users() == store.count_items() == 39 * 20 + 50
         keys = store.user_keys([f"id{i}" for i in range(830)])
         assert sorted(keys.tolist()) == list(range(1, 831))
+
+
+@pytest.mark.parametrize("when", ["user_version", "application_id", "sqlite_master"])
+def test_a_file_that_another_makes_meanwhile_is_read_as_of_one_moment(
+    path: Path, when: str
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ours, theirs = (sqlite3.connect(path, isolation_level=None) for _ in range(2))
+    theirs.execute("PRAGMA journal_mode = WAL")
+    made: list[str] = []
+
+    def meanwhile(statement: str) -> None:
+        if when in statement and not made:
+            made.append(statement)
+            theirs.execute("BEGIN IMMEDIATE")
+            migrate(theirs, 0, path)
+            theirs.execute("COMMIT")
+
+    ours.set_trace_callback(meanwhile)
+    assert version_of(ours, path) in (0, FORMAT_VERSION)
+    assert made
+    assert version_of(ours, path) == FORMAT_VERSION
+    assert not ours.in_transaction
+    ours.close()
+    theirs.close()
 
 
 def test_a_workspace_made_by_many_at_once_is_made_once(path: Path, frame: Any) -> None:

@@ -283,9 +283,21 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     WorkspaceError
         If it is another program's database.
     """
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    application = int(connection.execute("PRAGMA application_id").fetchone()[0])
-    tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    own = not connection.in_transaction
+    if own:  # all three of one moment: another process may be making the file
+        connection.execute("BEGIN")
+    try:
+        tables, version, application = (
+            int(connection.execute(asked).fetchone()[0])
+            for asked in (
+                "SELECT count(*) FROM sqlite_master",
+                "PRAGMA user_version",
+                "PRAGMA application_id",
+            )
+        )
+    finally:
+        if own:
+            connection.execute("ROLLBACK")
     if application != APPLICATION_ID and (tables or version or application):
         raise damaged(path, "another program made it")
     if version > FORMAT_VERSION:
