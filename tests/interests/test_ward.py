@@ -93,6 +93,15 @@ def test_far_from_the_origin_is_the_same_as_near_it() -> None:
     np.testing.assert_array_equal(near.labels_, far.labels_)
 
 
+@pytest.mark.parametrize("tiny", [1e-150, 1e-158, 1e-160, 1e-161, 1.5e-162, 3e-162, 5e-324])
+def test_differences_whose_squares_almost_vanish_are_clustered(tiny: float) -> None:
+    x = tiny * np.array([[0, 0], [1, 1], [0, -1], [3, 0], [0, 0]])
+    model = WardClusterer(alpha=3.0).fit(x)
+    assert (model.labels_ == 0).all()
+    assert np.isfinite(model.heights_).all()
+    assert (np.diff(model.heights_) >= 0).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     arrays(

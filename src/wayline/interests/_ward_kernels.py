@@ -75,7 +75,7 @@ def _prepare(X, weight, C, X32, norm_sq):
         for k in range(d):
             C[i, k] *= inverse
             X32[i, k] = C[i, k] * w
-        norm_sq[i] *= inverse * inverse
+        norm_sq[i] = _square_norm(C[i])  # scaling the old one could overflow: inverse * inverse
     return OK, scale
 
 
