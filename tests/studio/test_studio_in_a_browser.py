@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -223,6 +224,37 @@ def test_ids_that_mean_something_in_a_path_have_pages_too(open_page: Open, own_u
         page.get_by_role("heading", name=id_, exact=True).first.wait_for()
         expect(page).to_have_title(f"{id_} · wayline studio")
         page.goto(f"{own_url}/studio/person")
+
+
+LATE_SOCKET = """
+const setter = (name) => Object.getOwnPropertyDescriptor(WebSocket.prototype, name).set;
+const heard = { onopen: setter("onopen"), onmessage: setter("onmessage") };
+window.WebSocket = class extends WebSocket {
+  late = new Promise((done) => (window.connect = done));
+  set onopen(f) { heard.onopen.call(this, (event) => this.late.then(() => f(event))); }
+  set onmessage(f) { heard.onmessage.call(this, (event) => this.late.then(() => f(event))); }
+};
+"""
+
+
+def test_what_is_done_before_the_page_is_connected_counts_in_its_order(
+    open_page: Open, url: str
+) -> None:
+    who = "somebody-with-an-id-that-takes-a-while-to-type"
+    page = open_page(f"{url}/studio/person")
+    sent: list[str] = []
+    page.on(
+        "websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(str(frame)))
+    )
+    page.context.add_init_script(LATE_SOCKET)
+    page.goto(f"{url}/studio/person")
+    page.get_by_label("Person's id").focus()
+    page.keyboard.type(who, delay=1)
+    page.keyboard.press("Enter")
+    page.evaluate("window.connect()")
+    expect(page).to_have_url(f"{url}/studio/person/{who}")
+    typed = [json.loads(frame[2:])[1]["args"] for frame in sent if frame.startswith('42["event"')]
+    assert typed[:-1] == [[json.dumps(who[: n + 1])] for n in range(len(who))]  # and Enter last
 
 
 def test_the_theme_is_chosen_with_the_keyboard_and_remembered(open_page: Open, url: str) -> None:

@@ -35,6 +35,8 @@ def make_application() -> FastAPI:
     generations.register()
     items.register()
     settings.register()
+    # A bar at the top of the page for requests of scripts: ours make none, and what looks at a page may.
+    app.config.quasar_config["loadingBar"]["skipHijack"] = True
     ui.run_with(
         FastAPI(),  # only to hand in the settings: our server mounts NiceGUI's application itself
         title="wayline studio",

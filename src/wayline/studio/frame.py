@@ -34,6 +34,11 @@ PAGES = (
     ("Generations", "/generations"),
     ("Settings", "/settings"),
 )
+# NiceGUI lets each event before the first handshake wait on a timer of its own, so that a typed letter may pass the
+# next, and Enter them all. The socket keeps what it is given in order until it is open, and opens by the handshake.
+IN_ORDER = """<script>
+Object.defineProperty(window, "did_handshake", { get: () => Boolean(window.socket), set: () => {} });
+</script>"""
 STYLE = files("wayline.studio").joinpath("studio.css").read_text("utf-8")
 
 
@@ -87,6 +92,7 @@ def frame(request: Request, title: str) -> Iterator[None]:
     """Put a page's content into the frame."""
     ui.page_title(f"{title} · wayline studio")
     ui.add_css(STYLE)
+    ui.add_head_html(IN_ORDER)
     with tag("header", "bar"):
         ui.link("wayline", "/").classes("brand")
         with tag("nav", aria_label="Studio"):
