@@ -20,7 +20,7 @@ from wayline.feed.hydrators.columns import TELLS_COSINE, nearest_interest
 from wayline.feed.kernels import spacing_fast
 from wayline.feed.pipeline import Trace
 from wayline.feed.query import FeedQuery
-from wayline.feed.selectors.ssd import STRENGTH, WINDOW
+from wayline.feed.selectors.ssd import STRENGTH, WINDOW, categories_of, places_over
 from wayline.journeys.live import LiveJourney
 from wayline.journeys.related import related_to
 from wayline.retrieval.recipe import Recipe, regime_of
@@ -225,6 +225,7 @@ def request_trace(
     answered_for, via = attribution(query, candidates)
     rewards = trying.rewards
     novelty, crowding = _spaced(query, candidates)
+    bounds = _bounds(query, candidates)
     return RequestTrace(
         request_id=feed.request_id,
         user_key=query.user_key,
@@ -278,14 +279,8 @@ def request_trace(
                 for item, rank, score in trace.passed_over
             ],
             "strength": round(STRENGTH * query.diversity, 4),
-            "bounds": {
-                kind: most
-                for kind, most in (
-                    ("interest", query.max_per_interest),
-                    ("category", query.max_per_category),
-                )
-                if most
-            },
+            "bounds": {kind: most for kind, (most, _) in bounds.items()},
+            "bounds_exceeded": {kind: over for kind, (_, over) in bounds.items() if over},
             "scored": trace.scored,
             "ranker_share": candidates.share,
             "stage_ms": trace.stage_ms,
@@ -300,14 +295,27 @@ def request_trace(
     )
 
 
+def _bounds(query: FeedQuery, candidates: Candidates) -> dict[str, tuple[int, int]]:
+    """Give each bound on what repeats, and at how many of the shown places it gave way."""
+    kinds = (
+        ("interest", query.max_per_interest, _interest_of(candidates)),
+        ("category", query.max_per_category, categories_of(query, candidates.item_idx)),
+    )
+    return {name: (most, places_over(kind, most)) for name, most, kind in kinds if most}
+
+
+def _interest_of(candidates: Candidates) -> IndexVector:
+    """Give the interest each was brought for, shape [C]; -1 for none, and for all where no source told."""
+    n = len(candidates)
+    return candidates.interest if len(candidates.interest) == n else np.full(n, -1, np.int32)
+
+
 def _spaced(query: FeedQuery, candidates: Candidates) -> tuple[list[float], list[float]]:
     """Give what the selector's terms were for each shown item, rounded for keeping."""
     vectors = np.zeros((len(candidates), query.vectors.shape[1]), np.float32)
     known = candidates.item_idx < len(query.vectors)
     vectors[known] = query.vectors[candidates.item_idx[known]]
-    n = len(candidates)
-    interest = candidates.interest if len(candidates.interest) == n else np.full(n, -1, np.int32)
-    novelty, crowding = spacing_fast(vectors, interest, WINDOW)
+    novelty, crowding = spacing_fast(vectors, _interest_of(candidates), WINDOW)
     return [round(x, 3) for x in novelty.tolist()], [round(x, 3) for x in crowding.tolist()]
 
 

@@ -160,5 +160,18 @@ def test_a_bound_on_a_category_holds_in_any_ten_places_and_is_told(tmp_path: Pat
         assert len(bounded) == len({*bounded}) == 20
         why = engine.explain(engine.feed("newcomer").request_id)
         assert why["trace"]["bounds"] == {"category": 3}
-        engine.recipes.undo(after=saved.version)
+        assert why["trace"]["bounds_exceeded"] == {}
+        tight = engine.recipes.save(
+            {"feed.max_per_category": 1}, note="all unlike", after=saved.version
+        )
+        found = engine.explain(engine.feed("newcomer", limit=20).request_id)
+        kinds_shown = [kind_of[one["item_id"]] for one in found["impressions"]]
+        over = [
+            at for at, kind in enumerate(kinds_shown) if kind in kinds_shown[max(at - 9, 0) : at]
+        ]
+        gave_way = [at for at in over if kinds_shown[at]]
+        assert gave_way, "four categories do not fill twenty places"
+        assert found["trace"]["bounds_exceeded"] == {"category": len(gave_way)}
+        engine.recipes.undo(after=tight.version)
+        engine.recipes.undo(after=tight.version + 1)
         assert shown(engine, "newcomer", limit=20) == free

@@ -266,11 +266,14 @@ def test_what_a_bound_held_back_is_said_and_not_put_on_likeness() -> None:
             "impressions": [shown(0, 0), shown(1, 5), shown(2, 1)],
         }  # fmt: skip
         found = anatomy(decision, "today")
-        assert found.bounds == bounds_line(trace.get("bounds", {}))
+        assert found.bounds == bounds_line(
+            trace.get("bounds", {}), trace.get("bounds_exceeded", {})
+        )
         assert counted(found).endswith(found.bounds or "not all alike.")
         return [one.why for one in found.items]
 
     assert reasons({"strength": 0.0}) == ["", "", ""]
     assert reasons({"bounds": {"category": 1}}) == ["", "others were held back", "held back"]
+    reasons({"bounds": {"category": 1}, "bounds_exceeded": {"category": 2}})
     with_both = reasons({"bounds": {"category": 1}, "strength": 0.2})
     assert with_both == ["", "unlike those above it (+0.18)", "held back by a bound"]

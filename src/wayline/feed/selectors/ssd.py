@@ -58,6 +58,23 @@ def categories_of(query: FeedQuery, item_idx: IntVector) -> IndexVector:
     return found
 
 
+def places_over(kind: IndexVector, most: int) -> int:
+    """Count the places at which a bound gave way.
+
+    Parameters
+    ----------
+    kind : int array, shape [K]
+        The interest, or the category, of the items in the order shown; -1 for none.
+    most : int
+        The bound; 0 for none.
+
+    >>> places_over(np.array([0, 0, 1, 0, -1, -1]), 1), places_over(np.array([0, 0]), 0)
+    (2, 0)
+    """
+    within = (kind[max(at - WINDOW + 1, 0) : at + 1] for at in range(len(kind)))
+    return sum(int(last[-1] >= 0 and (last == last[-1]).sum() > most > 0) for last in within)
+
+
 def choose(
     score: FloatVector,
     residual: FloatMatrix,

@@ -164,20 +164,24 @@ def anatomy(decision: Mapping[str, Any], when: str) -> Anatomy:
             f"{stage} failed or took too long; the feed was made without it."
             for stage in trace.get("degraded", [])
         ],
-        bounds=bounds_line(bounds),
+        bounds=bounds_line(bounds, trace.get("bounds_exceeded", {})),
     )
 
 
-def bounds_line(bounds: Mapping[str, int]) -> str:
-    """Say what the selector may not exceed; empty without bounds.
+def bounds_line(bounds: Mapping[str, int], exceeded: Mapping[str, int]) -> str:
+    """Say what the selector may not exceed, and where it had to; empty without bounds.
 
-    >>> bounds_line({"interest": 2, "category": 1}), bounds_line({})
+    >>> bounds_line({"interest": 2, "category": 1}, {}), bounds_line({}, {})
     ('At most 2 of one interest and 1 of one category in ten places in a row.', '')
+    >>> bounds_line({"category": 1}, {"category": 3})
+    'At most 1 of one category in ten places in a row; it gave way at 3 places, where too little else was left.'
     """
     if not bounds:
         return ""
     said = " and ".join(f"{most} of one {kind}" for kind, most in bounds.items())
-    return f"At most {said} in ten places in a row."
+    over = max(exceeded.values(), default=0)
+    where = f"; it gave way at {count(over, 'place')}, where too little else was left"
+    return f"At most {said} in ten places in a row{where if over else ''}."
 
 
 def _bars(rows: Mapping[str, tuple[str, float, str]]) -> list[Bar]:
