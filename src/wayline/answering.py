@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from zlib import crc32
@@ -20,7 +21,7 @@ from wayline.feed.hydrators.columns import TELLS_COSINE, nearest_interest
 from wayline.feed.kernels import spacing_fast
 from wayline.feed.pipeline import Trace
 from wayline.feed.query import FeedQuery
-from wayline.feed.selectors.ssd import STRENGTH, WINDOW, categories_of, places_over
+from wayline.feed.selectors.ssd import STRENGTH, WINDOW, categories_of, floors_of, owed, places_over
 from wayline.journeys.live import LiveJourney
 from wayline.journeys.related import related_to
 from wayline.retrieval.recipe import Recipe, regime_of
@@ -117,6 +118,7 @@ def make_query(
         exclude_seen=feed.repeat == "exclude",
         max_per_interest=feed.max_per_interest,
         max_per_category=feed.max_per_category,
+        floors=feed.floors,
         categories=served.categories if feed.max_per_category else np.zeros(0, np.int32),
         shown=shown,
         passed_item_idx=trying.passed_item_idx,
@@ -225,7 +227,7 @@ def request_trace(
     answered_for, via = attribution(query, candidates)
     rewards = trying.rewards
     novelty, crowding = _spaced(query, candidates)
-    bounds = _bounds(query, candidates)
+    bounds, due = _bounds(query, candidates), _owed(query, candidates)
     return RequestTrace(
         request_id=feed.request_id,
         user_key=query.user_key,
@@ -246,6 +248,7 @@ def request_trace(
                 "novelty": novelty[row],
                 "crowding": crowding[row],
                 **({"p": foretold[row]} if foretold[row] else {}),
+                **({"owed": due[row]} if due[row] else {}),
             }
             for row in range(len(candidates))
         ],
@@ -281,6 +284,8 @@ def request_trace(
             "strength": round(STRENGTH * query.diversity, 4),
             "bounds": {kind: most for kind, (most, _) in bounds.items()},
             "bounds_exceeded": {kind: over for kind, (_, over) in bounds.items() if over},
+            "floors": {name: int(least) for name, least in query.floors.items() if least},
+            "floors_missed": _missed(query, candidates),
             "scored": trace.scored,
             "ranker_share": candidates.share,
             "stage_ms": trace.stage_ms,
@@ -302,6 +307,21 @@ def _bounds(query: FeedQuery, candidates: Candidates) -> dict[str, tuple[int, in
         ("category", query.max_per_category, categories_of(query, candidates.item_idx)),
     )
     return {name: (most, places_over(kind, most)) for name, most, kind in kinds if most}
+
+
+def _owed(query: FeedQuery, candidates: Candidates) -> list[list[str]]:
+    """Name the sources whose floors put each shown item in its place."""
+    floors = floors_of(query, candidates.sources)
+    brought = candidates.fetched_by
+    due = [int(owed(brought[:row], floors) & brought[row]) for row in range(len(brought))]
+    return [[s for k, s in enumerate(candidates.sources) if mask >> k & 1] for mask in due]
+
+
+def _missed(query: FeedQuery, candidates: Candidates) -> dict[str, int]:
+    """Say how many items a feed lacks of what a source with a floor was to bring."""
+    have = Counter(name for row in range(len(candidates)) for name in candidates.sources_of(row))
+    due = {name: len(candidates) * int(least) // WINDOW for name, least in query.floors.items()}
+    return {name: least - have[name] for name, least in due.items() if least > have[name]}
 
 
 def _interest_of(candidates: Candidates) -> IndexVector:

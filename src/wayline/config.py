@@ -153,6 +153,7 @@ class FeedConfig:
     max_per_category: int = 0
     fatigue: float = 2.0
     weights: Mapping[str, float] = field(default_factory=dict)
+    floors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,9 +277,9 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("notifications", "smtp_security"): ("starttls", "tls", "none"),
 }
 SOURCES = ("interests", "recent", "related", "trending", "fresh", "journeys", "sequence")
-"""Who brings candidates to a home feed; ``[retrieval.most]`` bounds them by name."""
-KEYS_OF = {("retrieval", "most"): SOURCES}
-"""Tables of numbers whose keys are known, whole numbers from 0 up."""
+"""Who brings candidates to a home feed; ``[retrieval.most]`` bounds them by name, ``[feed.floors]`` asks for some."""
+KEYS_OF = {("retrieval", "most"): (SOURCES, math.inf), ("feed", "floors"): (SOURCES, 10)}
+"""Tables of numbers whose keys are known, whole numbers from 0 up to the second."""
 POSITIVE = {
     ("embeddings", "dim"), ("interests", "window_days"), ("interests", "alpha"), ("interests", "sample"),
     ("interests", "max_actions"), ("sequences", "lifelong"), ("sequences", "lifelong_days"),
@@ -466,16 +467,17 @@ def _numbers(name: str, value: Any, source: str) -> dict[str, float]:
         )
     pairs = [pair for key, inner in value.items() for pair in _dotted(key, inner)]
     section, _, table = name.partition(".")
-    known = KEYS_OF.get((section, table), ())
+    known, most = KEYS_OF.get((section, table), ((), math.inf))
     for key, number in pairs if known else ():
         if key not in known:
             raise ConfigError(
                 f"Unknown key {name}.{key} in {source}, expected {_one_of(key, known)}.",
                 field=f"{name}.{key}",
             )
-        if _number(name, key, number, source) < 0 or number != int(number):
+        if not 0 <= _number(name, key, number, source) <= most or number != int(number):
+            up = "up" if math.isinf(most) else f"to {most:g}"
             raise ConfigError(
-                f"Got {name}.{key} = {number} in {source}, expected a whole number from 0 up.",
+                f"Got {name}.{key} = {number} in {source}, expected a whole number from 0 {up}.",
                 field=f"{name}.{key}",
             )
     return {key: _number(name, key, number, source) for key, number in pairs}

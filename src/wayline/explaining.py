@@ -62,7 +62,8 @@ def explained(found: dict[str, Any], store: Store) -> dict[str, Any]:
         ``request_id, user_id, ts, surface, generation``; ``trace``: counts by source and filter, milliseconds by
         stage; ``interests``; ``dropped``: some items that each filter removed; ``passed_over``: those that their score
         alone would have shown; ``impressions``, each with its ``rank`` by score (from 0, None for one that only filled
-        the feed up) and the selector's ``novelty`` and ``crowding`` (None in answers of older versions).
+        the feed up), the selector's ``novelty`` and ``crowding`` (None in answers of older versions), and the sources
+        to whose floors the place was ``owed``.
     """
     trace = found["trace"]
     called = _Names(store, found)
@@ -92,6 +93,7 @@ def explained(found: dict[str, Any], store: Store) -> dict[str, Any]:
                 "rank": rank if rank >= 0 else None,
                 "novelty": why.get("novelty"),
                 "crowding": why.get("crowding"),
+                "owed": why.get("owed", []),
                 "actions": sorted(answers.get(impression["item_key"], ())),
             }
         )

@@ -68,6 +68,7 @@ FREE = {
     "ranking.label_weights",
     "feed.weights",
     "retrieval.most",
+    "feed.floors",
 }  # tables with names of the user's own
 
 

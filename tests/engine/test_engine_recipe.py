@@ -81,6 +81,22 @@ def test_quotas_bound_what_a_source_brings(engine: Engine) -> None:
     assert after["interests"] == before["interests"]
 
 
+def test_a_floor_gives_a_source_its_places_and_is_told(engine: Engine) -> None:
+    def have(decision: dict[str, Any]) -> list[int]:
+        had = [("fresh" in one["sources"]) for one in decision["impressions"]]
+        return [sum(had[:place]) for place in range(1, len(had) + 1)]
+
+    before = have(engine.look("u3", limit=20)[1])
+    floor = before[-1] // 2 + 1
+    edits = {"feed.floors.fresh": floor, "feed.floors.sequence": 1}
+    engine.recipes.save(edits, note="more of it", after=engine.recipes.current().version)
+    decision = engine.look("u3", limit=20)[1]
+    assert have(decision) >= [place * floor // 10 for place in range(1, 21)]
+    assert any(one["owed"] == ["fresh"] for one in decision["impressions"])
+    assert decision["trace"]["floors"] == {"fresh": floor, "sequence": 1}
+    assert decision["trace"]["floors_missed"] == {"sequence": 2}, "no model foretells here"
+
+
 def test_generations_are_compared_at_one_moment(engine: Engine) -> None:
     first, second = (one.id for one in engine.generations())
     left, right = engine.compare_feeds("u3", Variant(first), Variant(second))

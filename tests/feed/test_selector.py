@@ -25,13 +25,13 @@ def _select(
 ) -> list[int]:
     n = len(score)
     candidates = Candidates(
-        np.arange(n), np.ones(n, np.uint32), ("a",), np.zeros((n, 0), np.float32),
+        np.arange(n), more.pop("brought", np.ones(n)).astype(np.uint32), ("a", "b"), np.zeros((n, 0), np.float32),
         interest.astype(np.int32), score.astype(np.float32),
     )  # fmt: skip
     query = SimpleNamespace(
         limit=limit,
         vectors=vectors,
-        **{"diversity": 0.5, "max_per_interest": 0, "max_per_category": 0, **more},
+        **{"diversity": 0.5, "max_per_interest": 0, "max_per_category": 0, "floors": {}, **more},
     )
     query.categories = np.asarray(more.get("categories", np.zeros(0)), np.int32)
     return SlidingSpectrum().select(query, candidates).tolist()  # type: ignore[arg-type]  # a stand-in
@@ -122,6 +122,39 @@ def test_the_bound_gives_way_where_nothing_else_is_left() -> None:
     assert sorted(found) == list(range(6))
 
 
+@pytest.mark.parametrize("diversity", [0.0, 0.5])
+def test_a_floor_is_met_all_along_by_the_best_that_its_source_brought(diversity: float) -> None:
+    rng = np.random.default_rng(6)
+    brought = np.where(np.arange(100) < 40, 2, 1)
+    score = rng.normal(size=100) - (brought == 2) * 9
+    found = _select(
+        score, _unit(rng, 100), np.full(100, -1), 30,
+        brought=brought, floors={"b": 3}, diversity=diversity,
+    )  # fmt: skip
+    have = np.cumsum(brought[found] == 2)
+    assert have.tolist() == [(place * 3) // 10 for place in range(1, 31)], "no sooner, no more"
+    if not diversity:
+        of_b = [row for row in found if brought[row] == 2]
+        assert of_b == sorted(of_b, key=lambda row: -score[row])
+
+
+def test_a_floor_gives_way_to_a_bound_and_to_want_of_items() -> None:
+    rng = np.random.default_rng(7)
+    brought = np.where(np.arange(60) < 4, 2, 1)
+    score = rng.normal(size=60) - (brought == 2) * 9
+    few = _select(
+        score, _unit(rng, 60), np.full(60, -1), 30, brought=brought, floors={"b": 5}
+    )  # fmt: skip
+    assert (brought[few] == 2).sum() == 4
+    assert len(few) == 30
+    category = np.where(brought == 2, 7, -1)
+    bounded = _select(
+        score, _unit(rng, 60), np.full(60, -1), 20,
+        brought=brought, floors={"b": 5}, max_per_category=1, categories=category,
+    )  # fmt: skip
+    assert (brought[bounded] == 2).sum() == 2, "one in ten places in a row"
+
+
 def test_items_without_a_vector_or_newer_than_the_vectors_can_be_chosen() -> None:
     rng = np.random.default_rng(4)
     vectors = _unit(rng, 5)
@@ -144,8 +177,11 @@ def test_the_fast_choice_is_the_readable_one(
     vectors = _unit(rng, n, dim)
     interest = rng.integers(-1, 4, n).astype(np.int32)
     category = rng.integers(-1, 6, n).astype(np.int32)
-    slow = choose(score, vectors.copy(), interest, category, limit, strength, most, each)
-    fast = choose_fast(score, vectors, interest, category, limit, strength, most, each, WINDOW)
+    brought = rng.integers(0, 8, n).astype(np.uint32)
+    floors = rng.integers(0, 5, 3)
+    columns = interest, category, brought, floors
+    slow = choose(score, vectors.copy(), *columns, limit, strength, most, each)
+    fast = choose_fast(score, vectors, *columns, limit, strength, most, each, WINDOW)
     assert slow.tolist() == fast.tolist()
     assert len(set(fast.tolist())) == limit
 
@@ -161,7 +197,8 @@ def test_the_fast_terms_are_the_readable_ones_and_explain_the_choice() -> None:
     np.testing.assert_allclose(fast_novelty, novelty, atol=1e-5)
     np.testing.assert_allclose(fast_crowding, crowding, atol=1e-5)
     score = rng.normal(size=40).astype(np.float32)
-    rows = choose(score, vectors.copy(), interest, np.full(40, -1), 12, 1.5)
+    nothing = np.full(40, -1), np.zeros(40, np.uint32), np.zeros(0, np.int64)
+    rows = choose(score, vectors.copy(), interest, *nothing, 12, 1.5)
     novelty, crowding = spacing(vectors[rows], interest[rows])
     worth = score[rows] + 1.5 * (novelty - crowding)
     for place in range(11):  # nobody who came later would have been worth more there

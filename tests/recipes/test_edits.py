@@ -26,6 +26,7 @@ def test_edits_lie_over_the_settings_and_leave_the_rest_alone() -> None:
             "feed.fatigue": 0,
             "interests.sample": 5,
             "retrieval.most.trending": 10,
+            "feed.floors.fresh": 2,
             "feed.weights.save": 2,
             "recipe.visit.trending.7d": 0.25,
         }
@@ -35,6 +36,7 @@ def test_edits_lie_over_the_settings_and_leave_the_rest_alone() -> None:
     assert found.feed.max_per_category == 3
     assert found.interests.sample == 5
     assert found.retrieval.most == {"trending": 10}
+    assert found.feed.floors == {"fresh": 2}
     assert found.feed.weights == {"buy": 1.0, "save": 2.0}
     weights = plain_recipe().pinned(found.recipe.pins).weights
     assert weights["visit"]["trending.7d"] == 0.25  # the edit wins over the pin for every regime
@@ -53,6 +55,8 @@ def test_edits_lie_over_the_settings_and_leave_the_rest_alone() -> None:
         ({"recipe.visit.trending.8d": 1}, "did you mean recipe.visit.trending"),
         ({"recipe.sometimes.trending.7d": 1}, "expected one of"),
         ({"retrieval.most.elsewhere": 1}, "expected one of"),
+        ({"feed.floors.fresh": 11}, "expected a whole number from 0 to 10"),
+        ({"feed.floors.frehs": 1}, "did you mean feed.floors.fresh"),
         ({"feed.weights.": 1}, "expected one of"),
         ({1: 1}, "expected one of"),
         ([], "expected settings by name"),
@@ -75,6 +79,7 @@ def test_every_dial_says_who_gave_it_its_value() -> None:
     assert found["recipe.visit.content.last"].origin == "the build"
     assert found["feed.weights.buy"].value == 1.0
     assert found["retrieval.most.fresh"].value is None
+    assert found["feed.floors.fresh"].value == 0
     assert len([name for name in found if name.startswith("recipe.")]) == 3 * len(SIGNALS)
 
 

@@ -9,6 +9,7 @@ import pytest
 import wayline
 from wayline.cli.app import run
 from wayline.config import Config, resolve_config
+from wayline.errors import ConfigError
 from wayline.settings import Setting, list_settings
 
 TOML = """
@@ -92,3 +93,19 @@ def test_the_command_prints_them_without_secrets(
     assert "journeys.limit" not in printed
     assert run(["config", "-w", str(tmp_path / "shop"), "--json"]) == 0
     assert '"journeys.limit"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("[feed.floors]\nfresh = 11", r"feed\.floors\.fresh = 11.*a whole number from 0 to 10\."),
+        ("[feed.floors]\nfresh = 0.5", "a whole number from 0 to 10"),
+        ("[retrieval.most]\nfresh = -1", r"a whole number from 0 up\."),
+        ("[feed.floors]\nfrehs = 1", r"Unknown key feed\.floors\.frehs.*did you mean 'fresh'"),
+    ],
+)
+def test_tables_of_sources_are_checked(tmp_path: Path, table: str, said: str) -> None:
+    path = tmp_path / "wayline.toml"
+    path.write_text(table)
+    with pytest.raises(ConfigError, match=said):
+        resolve_config(path, {}, {})

@@ -22,7 +22,7 @@ from wayline.studio.views import feed, history, interests, journeys, overview
 from wayline.studio.views.colours import COLOURS, OTHER, Colours
 from wayline.studio.views.generations import Compared, compared, goes_back_to, lines
 from wayline.studio.views.people_map import FEED, LARGEST, Plane, options, points
-from wayline.studio.views.why import anatomy, bounds_line, counted
+from wayline.studio.views.why import anatomy, bounds_line, counted, floors_line
 from wayline.studio.views.words import DAY_MS, ago
 from wayline.studio.visit import Person
 
@@ -254,8 +254,9 @@ def test_generations_are_listed_compared_and_gone_back_from() -> None:
 
 
 def test_what_a_bound_held_back_is_said_and_not_put_on_likeness() -> None:
-    def shown(place: int, rank: int) -> dict[str, Any]:
+    def shown(place: int, rank: int, *owed: str) -> dict[str, Any]:
         return {
+            "owed": list(owed),
             "item_id": f"i{rank}", "title": f"thing {rank}", "position": place, "rank": rank, "score": 1.0,
             "parts": {}, "probabilities": {}, "sources": [], "actions": [], "novelty": 0.9, "crowding": 0.0,
         }  # fmt: skip
@@ -263,17 +264,19 @@ def test_what_a_bound_held_back_is_said_and_not_put_on_likeness() -> None:
     def reasons(trace: dict[str, Any]) -> list[str]:
         decision = {
             "trace": trace, "dropped": {}, "interests": [], "passed_over": [], "generation": "g", "surface": "",
-            "impressions": [shown(0, 0), shown(1, 5), shown(2, 1)],
+            "impressions": [shown(0, 0), shown(1, 5, *trace.get("floors", ())), shown(2, 1)],
         }  # fmt: skip
         found = anatomy(decision, "today")
-        assert found.bounds == bounds_line(
-            trace.get("bounds", {}), trace.get("bounds_exceeded", {})
-        )
+        said = bounds_line(trace.get("bounds", {}), trace.get("bounds_exceeded", {}))
+        due = floors_line(trace.get("floors", {}), trace.get("floors_missed", {}))
+        assert found.bounds == f"{said} {due}".strip()
         assert counted(found).endswith(found.bounds or "not all alike.")
         return [one.why for one in found.items]
 
     assert reasons({"strength": 0.0}) == ["", "", ""]
     assert reasons({"bounds": {"category": 1}}) == ["", "others were held back", "held back"]
     reasons({"bounds": {"category": 1}, "bounds_exceeded": {"category": 2}})
+    due = reasons({"floors": {"fresh": 2}, "floors_missed": {"fresh": 1}, "strength": 0.2})
+    assert due[1] == "fresh had a place due"
     with_both = reasons({"bounds": {"category": 1}, "strength": 0.2})
     assert with_both == ["", "unlike those above it (+0.18)", "held back by a bound"]

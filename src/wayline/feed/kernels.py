@@ -6,6 +6,7 @@ Their readable twins are ``selectors.ssd.choose`` and ``reasons.evidence_referen
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from wayline.schema import FloatMatrix, FloatVector, IndexVector, IntVector
@@ -35,6 +36,8 @@ def choose_fast(
     vectors: FloatMatrix,
     interest: IndexVector,
     category: IndexVector,
+    brought: npt.NDArray[np.uint32],
+    floors: IntVector,
     limit: int,
     strength: float,
     max_per_interest: int,
@@ -46,10 +49,12 @@ def choose_fast(
     residual = vectors.copy()
     chosen = np.empty(limit, np.int64)
     free = np.ones(n, np.bool_)
+    have = np.zeros(len(floors), np.int64)
     held = 0  # chosen rows whose directions are out of the residual
     for place in range(limit):
-        best, best_any = -1, -1
-        top, top_any = -np.inf, -np.inf
+        owed = _owed(have, (place + 1) * floors // window)
+        best, best_any, best_due, best_any_due = -1, -1, -1, -1
+        top, top_any, top_due, top_any_due = -np.inf, -np.inf, -np.inf, -np.inf
         for p in range(n):
             if not free[p]:
                 continue
@@ -64,8 +69,11 @@ def choose_fast(
                         value -= strength / back
                         if back < window:
                             same += 1
+            is_due = (brought[p] & owed) > 0
             if best_any < 0 or value > top_any:
                 best_any, top_any = p, value
+            if is_due and (best_any_due < 0 or value > top_any_due):
+                best_any_due, top_any_due = p, value
             full = max_per_interest > 0 and same >= max_per_interest
             if max_per_category > 0 and category[p] >= 0:
                 same = 0
@@ -75,10 +83,15 @@ def choose_fast(
                 full = full or same >= max_per_category
             if not full and (best < 0 or value > top):
                 best, top = p, value
-        if best < 0:
-            best = best_any
+            if not full and is_due and (best_due < 0 or value > top_due):
+                best_due, top_due = p, value
+        if best < 0:  # every bound is reached by all that is left
+            best, best_due = best_any, best_any_due
+        if best_due >= 0:
+            best = best_due
         chosen[place] = best
         free[best] = False
+        _count(have, brought[best])
         if held == window:
             residual[:] = vectors
             for earlier in range(place - window + 1, place):
@@ -87,6 +100,23 @@ def choose_fast(
         _remove(residual, best)
         held += 1
     return chosen
+
+
+@njit(cache=True, nogil=True)
+def _owed(have: IntVector, due: IntVector) -> np.uint32:
+    """Give the sources that have fewer than is due, a bit each."""
+    owed = np.uint32(0)
+    for s in range(len(due)):
+        if have[s] < due[s]:
+            owed |= np.uint32(1) << np.uint32(s)
+    return owed
+
+
+@njit(cache=True, nogil=True)
+def _count(have: IntVector, brought: np.uint32) -> None:
+    for s in range(len(have)):
+        if brought >> np.uint32(s) & np.uint32(1):
+            have[s] += 1
 
 
 @njit(cache=True, nogil=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
@@ -159,13 +159,16 @@ class Pipeline(Generic[Q]):
             trace.scored = int(np.isfinite(candidates.ranked).sum())
             trace.shortened = candidates.shortened
         candidates = _sink_what_has_no_score(candidates, trace)
-        most = max(self.shortlist * getattr(query, "limit", 20), 50)
-        candidates = candidates.take(np.argsort(-candidates.score, kind="stable")[:most])
+        limit = getattr(query, "limit", 20)
+        order = np.argsort(-candidates.score, kind="stable")
+        most = max(self.shortlist * limit, 50)
+        kept = _shortlisted(candidates.take(order), most, limit, getattr(query, "floors", {}))
+        candidates = candidates.take(order[kept])
         candidates = self._hydrate(self.late_hydrators, query, candidates, trace)
         chosen = self._timed(
             trace, self.selector.name, lambda: self._select(query, candidates, trace)
         )
-        _note_moves(trace, candidates, chosen)
+        _note_moves(trace, candidates, chosen, kept)
         return candidates.take(chosen), trace
 
     def _hydrate(
@@ -248,10 +251,22 @@ def _filled(candidates: Candidates) -> Candidates:
     )
 
 
-def _note_moves(trace: Trace, candidates: Candidates, chosen: IntVector) -> None:
-    """Keep where the chosen stood by score, and who stood there too; ``candidates`` are in that order."""
-    trace.rank = chosen.tolist()
-    shown = set(trace.rank)
+def _shortlisted(
+    candidates: Candidates, most: int, limit: int, floors: Mapping[str, float]
+) -> IntVector:
+    """Give the rows the selector chooses from, of candidates in order of score: the best, and what a floor may need."""
+    rows = [np.arange(min(most, len(candidates)))]
+    for source, name in enumerate(candidates.sources):
+        if floors.get(name):
+            brought = np.flatnonzero(candidates.fetched_by >> np.uint32(source) & 1)
+            rows.append(brought[:limit])
+    return np.unique(np.concatenate(rows))
+
+
+def _note_moves(trace: Trace, candidates: Candidates, chosen: IntVector, place: IntVector) -> None:
+    """Keep where the chosen stood by score, and who stood there too; ``place`` is each candidate's, ascending."""
+    trace.rank = place[chosen].tolist()
+    shown = set(chosen.tolist())
     missed = [row for row in range(min(len(shown), len(candidates))) if row not in shown]
     trace.passed_over = [
         (int(candidates.item_idx[row]), row, round(float(candidates.score[row]), 4))

@@ -83,6 +83,8 @@ class FeedQuery:
     exclude_seen : bool
     max_per_interest, max_per_category : int
         At most so many of one in ten places in a row; 0 for no bound.
+    floors : {source: number}
+        Of ten places, at least so many with what the source brought, as far as it brings any.
     categories : int32 array, shape [N]
         Of the items, -1 for none; needed where they are bounded.
     shown : int64 array
@@ -123,6 +125,7 @@ class FeedQuery:
     max_per_interest: int = 0
     max_per_category: int = 0
     categories: IndexVector = field(default_factory=lambda: np.zeros(0, np.int32))
+    floors: Mapping[str, float] = field(default_factory=dict)
     shown: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
     passed_item_idx: IntVector = field(default_factory=lambda: np.zeros(0, np.int64))
     passed: FloatVector = field(default_factory=lambda: np.zeros(0, np.float32))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wayline.config import SOURCES, Config
-from wayline.recipes.edits import QUOTAS, SINGLE, UTILITY, WEIGHTS, Range, range_of
+from wayline.recipes.edits import FLOORS, QUOTAS, SINGLE, UTILITY, WEIGHTS, Range, range_of
 from wayline.retrieval.recipe import REGIMES, Recipe
 from wayline.retrieval.signals import SIGNALS
 
@@ -65,6 +65,8 @@ def dials(
     for source in SOURCES:
         most = config.retrieval.most.get(source)
         out.append(_dial(QUOTAS + source, most, True, edits))
+    floors = config.feed.floors
+    out += [_dial(FLOORS + one, floors.get(one, 0.0), True, edits) for one in SOURCES]
     for action in dict.fromkeys([*heads, *config.feed.weights]):
         weight = config.feed.weights.get(action, config.actions.get(action))
         out.append(_dial(UTILITY + action, weight, True, edits))

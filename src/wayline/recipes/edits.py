@@ -13,7 +13,7 @@ from wayline.errors import ConfigError, shorten
 from wayline.retrieval.recipe import REGIMES
 from wayline.retrieval.signals import SIGNALS
 
-WEIGHTS, QUOTAS, UTILITY = "recipe.", "retrieval.most.", "feed.weights."
+WEIGHTS, QUOTAS, FLOORS, UTILITY = "recipe.", "retrieval.most.", "feed.floors.", "feed.weights."
 MOST_EDITS = 500
 
 
@@ -37,7 +37,12 @@ SINGLE = {
     "feed.fatigue": Range(0, 100),
     "interests.sample": Range(1, 32, whole=True),
 }
-FAMILIES = {WEIGHTS: Range(-5, 5), QUOTAS: Range(0, 1000, whole=True), UTILITY: Range(-100, 100)}
+FAMILIES = {
+    WEIGHTS: Range(-5, 5),
+    QUOTAS: Range(0, 1000, whole=True),
+    FLOORS: Range(0, 10, whole=True),
+    UTILITY: Range(-100, 100),
+}
 
 
 def range_of(name: str) -> Range | None:
@@ -55,7 +60,7 @@ def range_of(name: str) -> Range | None:
 
 
 def _belongs(family: str, rest: str) -> bool:
-    if family == QUOTAS:
+    if family in (QUOTAS, FLOORS):
         return rest in SOURCES
     if family == UTILITY:
         return bool(rest) and len(rest) <= 100
@@ -95,16 +100,15 @@ def _checked(name: object, value: Any) -> float:
 
 
 def _unknown(name: str) -> str:
-    families = {
-        WEIGHTS: [f"{WEIGHTS}{regime}.{signal}" for regime in REGIMES for signal in SIGNALS],
-        QUOTAS: [QUOTAS + source for source in SOURCES],
-    }
-    known = [*SINGLE, *families[WEIGHTS], *families[QUOTAS]]
+    weights = [f"{WEIGHTS}{regime}.{signal}" for regime in REGIMES for signal in SIGNALS]
+    sources = [family + source for family in (QUOTAS, FLOORS) for source in SOURCES]
+    known = [*SINGLE, *weights, *sources]
     near = difflib.get_close_matches(name, known, n=1)
     listed = ", ".join(SINGLE)
     return (
         f"Got the edit {shorten(name)}, expected one of {listed}, {WEIGHTS}<{'|'.join(REGIMES)}>.<signal>, "
-        f"{QUOTAS}<source> or {UTILITY}<action>" + (f": did you mean {near[0]}?" if near else ".")
+        f"{QUOTAS}<source>, {FLOORS}<source> or {UTILITY}<action>"
+        + (f": did you mean {near[0]}?" if near else ".")
     )
 
 
@@ -128,7 +132,11 @@ def tuned(config: Config, edits: Mapping[str, float]) -> Config:
     }
     return replace(
         config,
-        feed=replace(feed, weights={**feed.weights, **of[UTILITY]}),
+        feed=replace(
+            feed,
+            weights={**feed.weights, **of[UTILITY]},
+            floors={**feed.floors, **of[FLOORS]},
+        ),
         interests=interests,
         retrieval=replace(retrieval, most={**retrieval.most, **of[QUOTAS]}),
         recipe=replace(recipe, pins=_over(recipe.pins, of[WEIGHTS])),

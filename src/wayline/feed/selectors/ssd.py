@@ -5,12 +5,16 @@ length of what is left of an item's vector after removing its projections on the
 (Gram-Schmidt; SSD, Huang et al., KDD 2021, section 4, without its volume factor, which says nothing about the
 candidates' order). *Crowding* is ``sum(1 / d)`` over the chosen items of the same interest ``d`` places back, as
 Pinterest's soft spacing of 2025. *Bounds*, where the settings have them, are hard: at most so many of one interest, or
-of one category, in ``WINDOW`` places in a row.
+of one category, in ``WINDOW`` places in a row. *Floors*: of the first ``t`` places at least ``t * floor // WINDOW``
+have what a source brought, where no bound forbids it and the source brought as many.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 from wayline.feed.candidates import Candidates
 from wayline.feed.kernels import choose_fast
@@ -31,7 +35,8 @@ class SlidingSpectrum:
         order = np.argsort(-candidates.score, kind="stable")
         limit = min(query.limit, len(order))
         bounded = query.max_per_interest or query.max_per_category
-        if query.diversity <= 0 and not bounded:
+        floors = floors_of(query, candidates.sources)
+        if query.diversity <= 0 and not bounded and not floors.any():
             return order[:limit]
         residual = np.zeros((len(order), query.vectors.shape[1]), np.float32)
         known = candidates.item_idx[order] < len(query.vectors)
@@ -41,6 +46,8 @@ class SlidingSpectrum:
             residual,
             candidates.interest[order],
             categories_of(query, candidates.item_idx[order]),
+            candidates.fetched_by[order],
+            floors,
             limit,
             STRENGTH * query.diversity,
             query.max_per_interest,
@@ -56,6 +63,11 @@ def categories_of(query: FeedQuery, item_idx: IntVector) -> IndexVector:
     known = item_idx < len(query.categories)
     found[known] = query.categories[item_idx[known]]
     return found
+
+
+def floors_of(query: FeedQuery, sources: Sequence[str]) -> IntVector:
+    """Give the floor of each source, shape [S]; 0 for none."""
+    return np.array([int(query.floors.get(name, 0)) for name in sources], np.int64)
 
 
 def places_over(kind: IndexVector, most: int) -> int:
@@ -80,6 +92,8 @@ def choose(
     residual: FloatMatrix,
     interest: IndexVector,
     category: IndexVector,
+    brought: npt.NDArray[np.uint32],
+    floors: IntVector,
     limit: int,
     strength: float,
     max_per_interest: int = 0,
@@ -96,6 +110,10 @@ def choose(
         -1 for none: never crowded.
     category : int array, shape [P]
         -1 for none: never bounded.
+    brought : uint32 array, shape [P]
+        Bit ``s`` is set where source ``s`` brought the item.
+    floors : int64 array, shape [S]
+        Of ``WINDOW`` places, at least so many from source ``s``; 0 for no floor.
     limit : int
         At most P.
     strength : float
@@ -122,6 +140,9 @@ def choose(
         allowed &= ~_full(category, category[last], max_per_category)
         if not allowed.any():
             allowed = free
+        due = allowed & ((brought & owed(brought[chosen], floors)) > 0)
+        if due.any():
+            allowed = due
         rows = np.flatnonzero(allowed)
         best = int(rows[np.argmax(value[rows])])
         chosen.append(best)
@@ -135,6 +156,24 @@ def choose(
                 _project_out(residual, earlier, basis)
         _project_out(residual, best, basis)
     return np.array(chosen, dtype=np.int64)
+
+
+def owed(brought: npt.NDArray[np.uint32], floors: IntVector) -> np.uint32:
+    """Give the sources, a bit each, that the next place is owed to.
+
+    Parameters
+    ----------
+    brought : uint32 array, shape [K]
+        The sources of the items chosen so far.
+    floors : int64 array, shape [S]
+
+    >>> owed(np.array([2, 2, 2, 2], np.uint32), np.array([2, 0])), owed(np.array([1], np.uint32), np.array([2, 0]))
+    (np.uint32(1), np.uint32(0))
+    """
+    due = (len(brought) + 1) * floors // WINDOW
+    bits = np.uint32(1) << np.arange(len(floors), dtype=np.uint32)
+    have = ((brought[:, None] & bits) > 0).sum(axis=0)
+    return np.uint32(np.bitwise_or.reduce(bits[have < due], initial=0))
 
 
 def spacing(

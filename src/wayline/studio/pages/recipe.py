@@ -60,6 +60,11 @@ class Places:
                     "Quotas", "most candidates of each source; empty: as many as it brings"
                 ):
                     self.quotas = tag("div", "knobs")
+                with section(
+                    "Floors",
+                    "of ten places, at least so many from a source, as far as it brings any",
+                ):
+                    self.floors = tag("div", "knobs")
                 with section("Utility", "what a trained ranker's probabilities weigh") as utility:
                     self.utility = tag("div", "knobs")
                 self.utility_part = utility
@@ -173,6 +178,7 @@ class Board:
         self._knobs(self._places.shape, found.shape)
         self._fill_weights(found.weights, found.unused)
         self._knobs(self._places.quotas, found.quotas)
+        self._knobs(self._places.floors, found.floors)
         self._places.utility_part.set_visibility(bool(found.utility))
         self._knobs(self._places.utility, found.utility)
         self._fill_save()

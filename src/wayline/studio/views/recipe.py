@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wayline.recipes import Dial
-from wayline.recipes.edits import QUOTAS, UTILITY, WEIGHTS
+from wayline.recipes.edits import FLOORS, QUOTAS, UTILITY, WEIGHTS
 from wayline.retrieval.recipe import REGIMES
 from wayline.schema import Feed, RecipeVersion
 from wayline.studio.draft import Change
@@ -56,6 +56,7 @@ class Form:
     weights: dict[str, list[Knob]]
     unused: dict[str, dict[str, str]]
     quotas: list[Knob]
+    floors: list[Knob]
     utility: list[Knob]
 
 
@@ -70,7 +71,7 @@ def form(dials: Sequence[Dial], opened: frozenset[str] = frozenset()) -> Form:
     """
     of = {
         family: [d for d in dials if d.name.startswith(family)]
-        for family in (WEIGHTS, QUOTAS, UTILITY)
+        for family in (WEIGHTS, QUOTAS, FLOORS, UTILITY)
     }
     weights: dict[str, list[Knob]] = {regime: [] for regime in REGIMES}
     unused: dict[str, dict[str, str]] = {regime: {} for regime in REGIMES}
@@ -92,6 +93,11 @@ def form(dials: Sequence[Dial], opened: frozenset[str] = frozenset()) -> Form:
             _knob(d, source, SOURCES.get(source, ""), 10.0)
             for d in of[QUOTAS]
             for source in [d.name.removeprefix(QUOTAS)]
+        ],
+        floors=[
+            _knob(d, called(d.name), SOURCES.get(source, ""), 1.0)
+            for d in of[FLOORS]
+            for source in [d.name.removeprefix(FLOORS)]
         ],
         utility=[
             _knob(
@@ -157,6 +163,8 @@ def called(name: str) -> str:
         return f"{REGIME_WORDS.get(regime, regime)}, {signal_words(signal)}"
     if name.startswith(QUOTAS):
         return f"most from {name.removeprefix(QUOTAS)}"
+    if name.startswith(FLOORS):
+        return f"at least from {name.removeprefix(FLOORS)}"
     return f"weight of P({name.removeprefix(UTILITY)})"
 
 

@@ -121,6 +121,10 @@ def anatomy(decision: Mapping[str, Any], when: str) -> Anatomy:
     ]
     strength = float(trace.get("strength", 0.0))
     bounds = trace.get("bounds", {})
+    told = (
+        bounds_line(bounds, trace.get("bounds_exceeded", {})),
+        floors_line(trace.get("floors", {}), trace.get("floors_missed", {})),
+    )
     return Anatomy(
         summary=[
             ("when", when),
@@ -164,7 +168,7 @@ def anatomy(decision: Mapping[str, Any], when: str) -> Anatomy:
             f"{stage} failed or took too long; the feed was made without it."
             for stage in trace.get("degraded", [])
         ],
-        bounds=bounds_line(bounds, trace.get("bounds_exceeded", {})),
+        bounds=" ".join(filter(None, told)),
     )
 
 
@@ -182,6 +186,19 @@ def bounds_line(bounds: Mapping[str, int], exceeded: Mapping[str, int]) -> str:
     over = max(exceeded.values(), default=0)
     where = f"; it gave way at {count(over, 'place')}, where too little else was left"
     return f"At most {said} in ten places in a row{where if over else ''}."
+
+
+def floors_line(floors: Mapping[str, int], missed: Mapping[str, int]) -> str:
+    """Say what some sources were to have, and what they lack of it; empty without floors.
+
+    >>> floors_line({"fresh": 2}, {"fresh": 1}), floors_line({}, {})
+    ('Of ten places at least 2 from fresh (1 short).', '')
+    """
+    said = [
+        f"{least} from {name}" + (f" ({missed[name]} short)" if name in missed else "")
+        for name, least in floors.items()
+    ]
+    return f"Of ten places at least {' and '.join(said)}." if said else ""
 
 
 def _bars(rows: Mapping[str, tuple[str, float, str]]) -> list[Bar]:
@@ -224,6 +241,8 @@ def _reason(one: Mapping[str, Any], moved: int, strength: float, *, bounded: boo
         return "fills the feed up"
     if novelty is None or not moved:
         return ""
+    if moved > 0 and one.get("owed"):
+        return f"{' and '.join(one['owed'])} had a place due"
     if not strength:
         return ("others were held back" if moved > 0 else "held back") * bounded
     if moved > 0:
