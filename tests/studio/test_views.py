@@ -277,6 +277,6 @@ def test_what_a_bound_held_back_is_said_and_not_put_on_likeness() -> None:
     assert reasons({"bounds": {"category": 1}}) == ["", "others were held back", "held back"]
     reasons({"bounds": {"category": 1}, "bounds_exceeded": {"category": 2}})
     due = reasons({"floors": {"fresh": 2}, "floors_missed": {"fresh": 1}, "strength": 0.2})
-    assert due[1] == "fresh had a place due"
+    assert due[1:] == ["fresh had a place due", "made room for what had a place due"]
     with_both = reasons({"bounds": {"category": 1}, "strength": 0.2})
     assert with_both == ["", "unlike those above it (+0.18)", "held back by a bound"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,7 +156,10 @@ def anatomy(decision: Mapping[str, Any], when: str) -> Anatomy:
             )
             for one in decision["interests"]
         ],
-        items=[_placed(one, strength, bounded=bool(bounds)) for one in shown],
+        items=[
+            _placed(one, strength, bounded=bool(bounds), due=due)
+            for one, due in zip(shown, due_above(shown), strict=True)
+        ],
         passed_over=[
             f"{one['title']}: place {one['rank'] + 1} by its score ({one['score']:.2f})"
             for one in decision["passed_over"]
@@ -201,6 +204,15 @@ def floors_line(floors: Mapping[str, int], missed: Mapping[str, int]) -> str:
     return f"Of ten places at least {' and '.join(said)}." if said else ""
 
 
+def due_above(shown: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Count how many above each stand there for a floor.
+
+    >>> due_above([{"owed": []}, {"owed": ["fresh"]}, {}])
+    [0, 0, 1]
+    """
+    return [sum(bool(above.get("owed")) for above in shown[:place]) for place in range(len(shown))]
+
+
 def _bars(rows: Mapping[str, tuple[str, float, str]]) -> list[Bar]:
     largest = max((number for _, number, _ in rows.values()), default=0.0)
     return [
@@ -214,7 +226,7 @@ def _listed(examples: list[dict[str, str]], number: int) -> str:
     return f"{titles} …" if number > len(examples) and titles else titles
 
 
-def _placed(one: Mapping[str, Any], strength: float, *, bounded: bool) -> Placed:
+def _placed(one: Mapping[str, Any], strength: float, *, bounded: bool, due: int) -> Placed:
     place, rank = int(one["position"]) + 1, one["rank"]
     moved = 0 if rank is None else rank + 1 - place
     parts = sorted(one["parts"].items(), key=lambda part: -abs(part[1]))[:PARTS_SHOWN]
@@ -225,13 +237,20 @@ def _placed(one: Mapping[str, Any], strength: float, *, bounded: bool) -> Placed
         one["title"],
         "–" if rank is None else str(rank + 1),
         moved,
-        _reason(one, moved, strength, bounded=bounded),
+        _due(one, moved, due) or _reason(one, moved, strength, bounded=bounded),
         f"{one['score']:.2f}",
         [(signal_words(name), value) for name, value in parts],
         [(name, share(p)) for name, p in heads],
         ", ".join(one["sources"]),
         ", ".join(one["actions"]),
     )
+
+
+def _due(one: Mapping[str, Any], moved: int, above: int) -> str:
+    """Say what a floor had to do with an item's place; empty for nothing."""
+    if moved > 0 and one.get("owed"):
+        return f"{' and '.join(one['owed'])} had a place due"
+    return "made room for what had a place due" if 0 < -moved <= above else ""
 
 
 def _reason(one: Mapping[str, Any], moved: int, strength: float, *, bounded: bool) -> str:
@@ -241,8 +260,6 @@ def _reason(one: Mapping[str, Any], moved: int, strength: float, *, bounded: boo
         return "fills the feed up"
     if novelty is None or not moved:
         return ""
-    if moved > 0 and one.get("owed"):
-        return f"{' and '.join(one['owed'])} had a place due"
     if not strength:
         return ("others were held back" if moved > 0 else "held back") * bounded
     if moved > 0:
