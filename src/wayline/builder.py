@@ -23,10 +23,10 @@ from wayline.interests.table import InterestTable
 from wayline.journey_builder import find_all_journeys
 from wayline.log_columns import LogColumns, Progress, Stopwatch, read_log, read_texts
 from wayline.ranking.learned import carry
+from wayline.retrieval.births import NOT_BORN, Births
 from wayline.retrieval.fit import Wants, count_tables, fit_recipe
 from wayline.retrieval.next_item.inference import FOLDER as NEXT_ITEM
 from wayline.retrieval.recipe import Recipe, plain_recipe
-from wayline.retrieval.sources.fresh import NOT_BORN
 from wayline.rewards.reward import mean_rate
 from wayline.schema import BoolVector, FloatMatrix, IntVector
 from wayline.sequences.history import UserSequence, Worths
@@ -81,7 +81,8 @@ def build_generation(
     with watch.step("count what goes with what"):
         tables = count_tables(wants)
     with watch.step("fit the recipe") as share:
-        recipe = _fit(wants, texts, config, cache, share)
+        born_ts_ms = _born(texts, wants)
+        recipe = _fit(wants, texts, born_ts_ms, config, cache, share)
     with watch.step("find interests") as share:
         interests = _interests(store, log, found, config, generations, share)
     journeys = None
@@ -96,7 +97,7 @@ def build_generation(
         if journeys is not None:
             journeys.save(folder)
         index.save(folder / "index.usearch")
-        _save_items(folder, found, left_out, _born(texts, wants))
+        _save_items(folder, found, left_out, born_ts_ms)
         _save_wants(folder, wants)
         for name, table in tables.items():
             table.save(folder, name)
@@ -225,6 +226,7 @@ def _unheard_of(log: LogColumns, texts: pl.DataFrame) -> BoolVector:
 def _fit(
     wants: Wants,
     texts: pl.DataFrame,
+    born_ts_ms: IntVector,
     config: Config,
     cache: Path,
     share: Callable[[float], None],
@@ -235,7 +237,8 @@ def _fit(
     def vectors_of(past: Wants) -> Any:
         return _embed(texts, past, config, cache, lambda _: None).vectors
 
-    return fit_recipe(wants, vectors_of, progress=share).pinned(config.recipe.pins)
+    births = Births(born_ts_ms)
+    return fit_recipe(wants, vectors_of, births, progress=share).pinned(config.recipe.pins)
 
 
 def past_vectors(store: Store, config: Config, past: Wants, cache: Path) -> FloatMatrix:

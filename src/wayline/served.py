@@ -37,6 +37,7 @@ from wayline.journeys.stages import ONGOING
 from wayline.ranking.features import ItemState
 from wayline.ranking.learned import FOLDER as RANKER
 from wayline.ranking.learned import LearnedRanker
+from wayline.retrieval.births import Births
 from wayline.retrieval.next_item import NextItemModel
 from wayline.retrieval.next_item.inference import FOLDER as NEXT_ITEM
 from wayline.retrieval.popularity import Popularity
@@ -148,7 +149,9 @@ class ServedGeneration:
             for name in TABLE_SIGNALS
             if (folder / f"{name}.weight.npy").exists()
         }
-        self.tables = SignalTables(tables, self.vectors, popularity, heard)
+        born_ts_ms = np.load(folder / "born_ts_ms.npy")
+        births = Births(born_ts_ms)
+        self.tables = SignalTables(tables, self.vectors, popularity, heard, births)
         self.worths = Worths(config.actions, store.action_names())
         self.position = int(self.manifest["position"])
         pairs = folder / WANTED_PAIRS
@@ -163,10 +166,9 @@ class ServedGeneration:
         )  # fmt: skip
         self._items_version = -1
         self._hidden: BoolVector = self.left_out
-        born_ts_ms = np.load(folder / "born_ts_ms.npy")
         self.learned, self.ranker_trouble = self._open_ranker(born_ts_ms)
         self.pipeline = home_pipeline(
-            self.index, born_ts_ms, config.retrieval, self.learned, self._open_next_items()
+            self.index, births, config.retrieval, self.learned, self._open_next_items()
         )
         self.fill = fill_pipeline(popularity, born_ts_ms)
         self.journey_pipeline = journey_pipeline(config.retrieval)
@@ -331,7 +333,7 @@ class ServedGeneration:
         ]
         self._wanted_since.update(pair[fresh].tolist())
         rows = rows[np.sort(first[fresh])]
-        self.tables.popularity.add(ts_ms[rows], item_key[rows] - 1)
+        self.tables.count(ts_ms[rows], item_key[rows] - 1)
 
     def hidden(self) -> BoolVector:
         """Which items are never shown, shape [at least N]."""

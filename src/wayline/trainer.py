@@ -31,6 +31,7 @@ from wayline.ranking.learned import FOLDER, LearnedRanker
 from wayline.ranking.spaces import Space
 from wayline.ranking.training.inputs import ItemInputs
 from wayline.ranking.training.material import Material
+from wayline.retrieval.births import Births
 from wayline.retrieval.fit import Wants, count_tables
 from wayline.retrieval.next_item import NextItemModel
 from wayline.retrieval.next_item.inference import FOLDER as NEXT_ITEM
@@ -377,7 +378,7 @@ def _past(
     before = wants.where(wants.ts_ms <= cut_ts_ms)
     found = past_vectors(store, config, before, cache)
     born = np.load(folder / "born_ts_ms.npy")
-    tables = SignalTables(count_tables(before), found, popularity, None)
+    tables = SignalTables(count_tables(before), found, popularity, None, Births(born))
     known = np.bincount(before.item_idx, minlength=before.n_items) > 0
     return Past(tables, ItemState(found, born, popularity), recipe, space, known), found
 

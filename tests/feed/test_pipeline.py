@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from wayline.feed.candidates import Candidates, merge
 from wayline.feed.filters.rules import NotDisliked, NotHidden, NotSeen, NotShown
 from wayline.feed.pipeline import Pipeline
-from wayline.retrieval.sources.fresh import NOT_BORN, Fresh
+from wayline.retrieval.births import NOT_BORN, Births
+from wayline.retrieval.sources.fresh import Fresh
 from wayline.retrieval.sources.tables import round_robin
 from wayline.sequences.history import UserSequence
 
@@ -45,7 +46,7 @@ def test_taking_turns_gives_each_list_its_part(lists: list[list[int]], most: int
 
 
 def test_fresh_items_are_those_that_came_last_before_the_moment() -> None:
-    source = Fresh(np.array([50, 10, NOT_BORN, 30, 30]), count=2)
+    source = Fresh(Births(np.array([50, 10, NOT_BORN, 30, 30])), count=2)
     assert source.fetch(SimpleNamespace(at_ts_ms=40)).tolist() == [4, 3]
     assert source.fetch(SimpleNamespace(at_ts_ms=10)).tolist() == [1]
     assert source.fetch(SimpleNamespace(at_ts_ms=9)).tolist() == []

@@ -19,9 +19,10 @@ from wayline.feed.query import FeedQuery
 from wayline.feed.scorers.blend import Fatigue, InterestLiking, OnJourney, RecipeBlend
 from wayline.feed.scorers.learned import LearnedOrder
 from wayline.feed.selectors.ssd import SlidingSpectrum
+from wayline.retrieval.births import NOT_BORN, Births
 from wayline.retrieval.next_item import NextItemModel
 from wayline.retrieval.popularity import Popularity
-from wayline.retrieval.sources.fresh import NOT_BORN, Fresh
+from wayline.retrieval.sources.fresh import Fresh
 from wayline.retrieval.sources.journeys import Journeys, OneJourney
 from wayline.retrieval.sources.sequence import Sequence
 from wayline.retrieval.sources.tables import Related, Trending
@@ -58,7 +59,7 @@ class Everything:
 
 def home_pipeline(
     index: VectorIndex,
-    born_ts_ms: IntVector,
+    births: Births,
     config: RetrievalConfig,
     learned: LearnedOrder | None = None,
     next_items: NextItemModel | None = None,
@@ -70,7 +71,7 @@ def home_pipeline(
             Recent(index, config.recent, config.per_source),
             Related(config.per_source // 2),
             Trending(config.per_source // 2),
-            Fresh(born_ts_ms, FRESH),
+            Fresh(births, FRESH),
             Journeys(index, config.per_source // 2),
             *([Sequence(next_items, config.per_source)] if next_items else []),
         ],

@@ -43,7 +43,9 @@ def find_leaks(
             counted.ts_ms, counted.item_idx, wants.n_items, HALF_LIVES_DAYS, None
         )
         was = Past(
-            SignalTables(past.tables.tables, past.tables.vectors, was_popular, None),
+            SignalTables(
+                past.tables.tables, past.tables.vectors, was_popular, None, past.tables.births
+            ),
             ItemState(past.items.vectors, past.items.born_ts_ms, was_popular),
             past.recipe,
             past.space,

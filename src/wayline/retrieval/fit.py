@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
+from wayline.retrieval.births import Births
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.recipe import PLAIN, Recipe, regime_of
 from wayline.retrieval.signals import (
@@ -161,6 +162,7 @@ def _walks(wants: Wants) -> tuple[IntVector, IntVector]:
 def fit_recipe(
     wants: Wants,
     past_vectors: Callable[[Wants], FloatMatrix | None],
+    births: Births | None = None,
     *,
     seed: int = 0,
     progress: Callable[[float], None] = lambda _: None,
@@ -172,6 +174,8 @@ def fit_recipe(
     wants : Wants
     past_vectors : callable
         Gives item vectors [N, D] made from the actions it is handed and no later ones, or None.
+    births : Births, optional
+        When each item came; read as of the moments asked about.
     seed : int
     progress : callable
         Called with the share done, 0 to 1.
@@ -192,7 +196,9 @@ def fit_recipe(
     by_regime: dict[str, list[tuple[FloatMatrix, int, float]]] = {}
     for done, window in enumerate(windows):
         past = window.past
-        tables = SignalTables(count_tables(past), past_vectors(past), popularity, wants.heard)
+        tables = SignalTables(
+            count_tables(past), past_vectors(past), popularity, wants.heard, births
+        )
         for case in sorted(window.cases, key=lambda c: c.at_ts_ms):
             example = make_example(case, tables)
             if example is not None:

@@ -1,9 +1,10 @@
 """Signals: everything the feed knows about how an item suits a history at a moment, one number each.
 
 A signal is a weighting of the history (its newest item, its newest few, all of it, ...) propagated through an
-item-to-item table, the similarity of an item's vector to the history, or the item's decayed popularity. Each is
-standardised over the catalogue for the request, so that a weight of the recipe means the same for a person of five
-actions and of five thousand. Which signals count and how much is the recipe's choice (``recipe.py``).
+item-to-item table, the similarity of an item's vector to the history, the item's decayed popularity, or how new it is.
+All are on one scale, sums and counts by standardising them over the catalogue for the request, so that a weight of the
+recipe means the same for a person of five actions and of five thousand. Which signals count and how much is the
+recipe's choice (``recipe.py``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wayline.clock import DAY_MS
+from wayline.retrieval.births import Births
 from wayline.retrieval.kernels import gather, propagate
 from wayline.retrieval.popularity import Popularity
 from wayline.retrieval.tables import NeighbourTable
@@ -24,6 +26,7 @@ from wayline.sequences.history import History
 
 HALF_LIVES_DAYS = (0.05, 0.5, 2.0, 7.0, 30.0, 180.0)
 LOG_FLOOR = 1e-3  # of a request's largest transition sum
+NEW_SCALE = 3.0  # what came this moment is new by three standard deviations
 CONTENT_SCALE = 5.0  # a cosine of 0.2 weighs about as much as one standard deviation
 
 
@@ -105,10 +108,12 @@ CONTENT_SIGNALS = {
     "content.again_5": Kernel("steps", 5, latest=True),
 }
 TRENDING_SIGNALS = {f"trending.{h:g}d": h for h in HALF_LIVES_DAYS}
+NEW_SIGNALS = {f"new.{h:g}d": h for h in (7.0, 30.0, 90.0)}  # half-lives, days
 SIGNALS = (
     *(f"{table}.{kernel}" for table, kernels in TABLE_SIGNALS.items() for kernel in kernels),
     *CONTENT_SIGNALS,
     *TRENDING_SIGNALS,
+    *NEW_SIGNALS,
 )
 
 
@@ -199,6 +204,8 @@ class SignalTables:
     heard : bool array, shape [N], optional
         Items that sums are standardised over: not those that have a position only because of later actions. All if
         not given.
+    births : Births, optional
+        Not given, nothing is new.
     """
 
     def __init__(
@@ -207,12 +214,19 @@ class SignalTables:
         vectors: FloatMatrix | None,
         popularity: Popularity,
         heard: BoolVector | None = None,
+        births: Births | None = None,
     ) -> None:
         self._n_heard = None if heard is None else int(heard.sum())
         self.tables = tables
         self.vectors = vectors
         self.popularity = popularity
+        self.births = births or Births(np.zeros(0, np.int64))
         self._scratch = {name: _Scratch() for name in tables}
+
+    def count(self, ts_ms: IntVector, item_idx: IntVector) -> None:
+        """Count new wanting actions from now on, oldest first."""
+        self.popularity.add(ts_ms, item_idx)
+        self.births.add(ts_ms, item_idx)
 
     @property
     def n_items(self) -> int:
@@ -288,7 +302,7 @@ class Reading:
     names : sequence of str
         The signals wanted, of ``SIGNALS``.
     history : History
-        May be empty: then only the trending signals say anything.
+        May be empty: then only the trending signals and newness say anything.
     at_ts_ms : int
         The moment of the request.
     """
@@ -297,7 +311,7 @@ class Reading:
         self, tables: SignalTables, names: tuple[str, ...], history: History, at_ts_ms: int
     ) -> None:
         self.names = names
-        self._tables = tables
+        self._tables, self._at_ts_ms = tables, at_ts_ms
         self._propagated: dict[str, Propagated] = {}
         self._content: dict[str, FloatVector] = {}
         self._popularity = {
@@ -317,9 +331,11 @@ class Reading:
                     self._content[name] = tables.content(name, history, at_ts_ms)
 
     def top(self, name: str, k: int) -> IntVector:
-        """Give the items on which a table or trending signal is largest, largest first."""
+        """Give the items on which a signal is largest, largest first; none for the content signals."""
         if name in self._popularity:
             return self._popularity[name].top(k)
+        if name in NEW_SIGNALS:
+            return self._tables.births.newest(self._at_ts_ms, k)
         found = self._propagated.get(name.partition(".")[0])
         if found is None:
             return np.zeros(0, np.int64)
@@ -333,6 +349,10 @@ class Reading:
             out[:, [column[n] for n in found.names]] = found.at(item_idx)
         for name, view in self._popularity.items():
             out[:, column[name]] = view.standardised(item_idx)
+        for name in self.names:
+            if name in NEW_SIGNALS:
+                newness = self._tables.births.newness(item_idx, self._at_ts_ms, NEW_SIGNALS[name])
+                out[:, column[name]] = NEW_SCALE * newness
         vectors = self._tables.vectors
         if self._content and vectors is not None:
             known = item_idx < len(vectors)

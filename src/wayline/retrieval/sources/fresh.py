@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-
+from wayline.retrieval.births import Births
 from wayline.schema import IntVector
-
-NOT_BORN = np.iinfo(np.int64).max  # the time of an item that has none
 
 
 class _Query(Protocol):
@@ -21,19 +18,15 @@ class Fresh:
 
     Parameters
     ----------
-    born_ts_ms : int64 array, shape [N]
-        When each item came: its ``created_at``, else its first action; ``NOT_BORN`` for neither.
+    births : Births
     count : int
     """
 
     name = "fresh"
 
-    def __init__(self, born_ts_ms: IntVector, count: int) -> None:
-        self._order = np.argsort(born_ts_ms, kind="stable")
-        self._sorted = born_ts_ms[self._order]
-        self._count = count
+    def __init__(self, births: Births, count: int) -> None:
+        self._births, self._count = births, count
 
     def fetch(self, query: _Query) -> IntVector:
         """Give the newest items, newest first."""
-        end = int(np.searchsorted(self._sorted, query.at_ts_ms, side="right"))
-        return np.asarray(self._order[max(end - self._count, 0) : end][::-1], dtype=np.int64)
+        return self._births.newest(query.at_ts_ms, self._count)

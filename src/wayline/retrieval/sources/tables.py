@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from wayline.retrieval.signals import TRENDING_SIGNALS, Reading
+from wayline.retrieval.signals import NEW_SIGNALS, TRENDING_SIGNALS, Reading
 from wayline.schema import FloatVector, IntVector
 
 
@@ -48,7 +48,7 @@ class Related:
         used = [
             name
             for name, weight in zip(reading.names, query.weights, strict=True)
-            if weight > 0 and name not in TRENDING_SIGNALS
+            if weight > 0 and name not in TRENDING_SIGNALS and name not in NEW_SIGNALS
         ]
         tops = [reading.top(name, self._per_signal) for name in used]
         return round_robin(tops, self._per_signal * max(len(used), 1))

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from wayline.retrieval.signals import CONTENT_SIGNALS, TABLE_SIGNALS, TRENDING_SIGNALS, Kernel
+from wayline.retrieval.signals import (
+    CONTENT_SIGNALS,
+    NEW_SIGNALS,
+    TABLE_SIGNALS,
+    TRENDING_SIGNALS,
+    Kernel,
+)
 
 GROUPS = {
     "related": "wanted together with",
@@ -20,8 +26,8 @@ OTHERS = {
 def signal_words(name: str) -> str:
     """Say what a signal looks at; a name that is none says itself.
 
-    >>> [signal_words(name) for name in ("content.last_5", "related.days_90", "trending.7d", "ranker")]
-    ['like the newest 5', 'wanted together with those of 90 days', 'wanted by many in 7 days', 'the ranker']
+    >>> [signal_words(name) for name in ("content.last_5", "trending.7d", "new.7d", "ranker")]
+    ['like the newest 5', 'wanted by many in 7 days', 'new in 7 days', 'the ranker']
     """
     if name in OTHERS:
         return OTHERS[name]
@@ -29,6 +35,8 @@ def signal_words(name: str) -> str:
         days = TRENDING_SIGNALS[name]
         span = f"{days:g} days" if days >= 2 else f"{days * 24:g} hours"
         return f"wanted by many in {span}"
+    if name in NEW_SIGNALS:
+        return f"new in {NEW_SIGNALS[name]:g} days"
     group, _, which = name.partition(".")
     kernel = CONTENT_SIGNALS.get(name) or TABLE_SIGNALS.get(group, {}).get(which)
     if kernel is None:
