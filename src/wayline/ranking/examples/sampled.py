@@ -21,7 +21,7 @@ from wayline.ranking.examples.requests import Examples
 from wayline.ranking.examples.selected import NOBODY_SHOWN
 from wayline.ranking.features import FEATURES, ItemState, read_features, signals_of
 from wayline.retrieval.recipe import VISIT_MS, Recipe, regime_of
-from wayline.retrieval.signals import SIGNALS, Reading, SignalTables
+from wayline.retrieval.signals import NEW_SIGNALS, SIGNALS, Reading, SignalTables
 from wayline.schema import BoolVector, FloatMatrix, FloatVector, ImpressionColumns, IntVector
 from wayline.sequences.history import UserSequence
 from wayline.sequences.person import ActionVectors
@@ -29,6 +29,8 @@ from wayline.sequences.person import ActionVectors
 Shown = Callable[[int, int], ImpressionColumns]
 
 TOP_PER_SIGNAL = 30
+# Not the newest items: nearly nobody answered them, and as examples they made the ranker worse (docs/experiments.md).
+BRINGING = tuple(name for name in SIGNALS if name not in NEW_SIGNALS)
 MIN_HISTORY = 3
 BETWEEN = 1 / 2  # of the requests, at moments between visits
 MOMENTS = 12
@@ -245,7 +247,7 @@ def answer(
     ).wanted()
     at_ts_ms = question.at_ts_ms
     reading = Reading(past.tables, SIGNALS, history, at_ts_ms)
-    item_idx = np.unique(np.concatenate([reading.top(name, TOP_PER_SIGNAL) for name in SIGNALS]))
+    item_idx = np.unique(np.concatenate([reading.top(name, TOP_PER_SIGNAL) for name in BRINGING]))
     item_idx = item_idx[past.known[item_idx]]
     if exclude_seen:
         item_idx = item_idx[~np.isin(item_idx, history.item_idx)]
