@@ -312,6 +312,8 @@ def _bounds(query: FeedQuery, candidates: Candidates) -> dict[str, tuple[int, in
 def _owed(query: FeedQuery, candidates: Candidates) -> list[list[str]]:
     """Name the sources whose floors put each shown item in its place."""
     floors = floors_of(query, candidates.sources)
+    if not floors.any():
+        return [[] for _ in range(len(candidates))]
     brought = candidates.fetched_by
     due = [int(owed(brought[:row], floors) & brought[row]) for row in range(len(brought))]
     return [[s for k, s in enumerate(candidates.sources) if mask >> k & 1] for mask in due]
@@ -319,8 +321,10 @@ def _owed(query: FeedQuery, candidates: Candidates) -> list[list[str]]:
 
 def _missed(query: FeedQuery, candidates: Candidates) -> dict[str, int]:
     """Say how many items a feed lacks of what a source with a floor was to bring."""
-    have = Counter(name for row in range(len(candidates)) for name in candidates.sources_of(row))
     due = {name: len(candidates) * int(least) // WINDOW for name, least in query.floors.items()}
+    if not any(due.values()):
+        return {}
+    have = Counter(name for row in range(len(candidates)) for name in candidates.sources_of(row))
     return {name: least - have[name] for name, least in due.items() if least > have[name]}
 
 

@@ -162,7 +162,7 @@ class Pipeline(Generic[Q]):
         limit = getattr(query, "limit", 20)
         order = np.argsort(-candidates.score, kind="stable")
         most = max(self.shortlist * limit, 50)
-        kept = _shortlisted(candidates.take(order), most, limit, getattr(query, "floors", {}))
+        kept = _shortlisted(candidates, order, most, limit, getattr(query, "floors", {}))
         candidates = candidates.take(order[kept])
         candidates = self._hydrate(self.late_hydrators, query, candidates, trace)
         chosen = self._timed(
@@ -252,15 +252,15 @@ def _filled(candidates: Candidates) -> Candidates:
 
 
 def _shortlisted(
-    candidates: Candidates, most: int, limit: int, floors: Mapping[str, float]
+    candidates: Candidates, order: IntVector, most: int, limit: int, floors: Mapping[str, float]
 ) -> IntVector:
-    """Give the rows the selector chooses from, of candidates in order of score: the best, and what a floor may need."""
-    rows = [np.arange(min(most, len(candidates)))]
+    """Give the places in an order that the selector chooses from, ascending: the best, and what a floor may need."""
+    places = [np.arange(min(most, len(order)))]
     for source, name in enumerate(candidates.sources):
         if floors.get(name):
-            brought = np.flatnonzero(candidates.fetched_by >> np.uint32(source) & 1)
-            rows.append(brought[:limit])
-    return np.unique(np.concatenate(rows))
+            brought = candidates.fetched_by[order] >> np.uint32(source) & 1
+            places.append(np.flatnonzero(brought)[:limit])
+    return np.unique(np.concatenate(places)) if len(places) > 1 else places[0]
 
 
 def _note_moves(trace: Trace, candidates: Candidates, chosen: IntVector, place: IntVector) -> None:
